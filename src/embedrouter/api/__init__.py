@@ -1,0 +1,1 @@
+"""OpenRouter's and OpenAI's JSON over HTTP: one file a resource."""

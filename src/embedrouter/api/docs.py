@@ -1,0 +1,178 @@
+"""GET /openapi.json and /docs: the description of this API, and Swagger UI over it, both from this server alone."""
+
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import orjson
+from litestar import Litestar, MediaType, Request, Response, get
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.spec import Components, SecurityScheme
+
+from embedrouter import __version__
+from embedrouter.api.schemas import EmbeddingsRequest
+from embedrouter.errors import NotFoundError
+
+ASSETS: Final = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
+
+_REF: Final = "#/components/schemas/{name}"
+_EXAMPLE: Final = {
+    "model": "sentence-transformers/all-minilm-l6-v2",
+    "input": ["The quick brown fox", "jumps over the lazy dog"],
+}
+_ERRORS: Final = {
+    "400": "A field is wrong; the message names it.",
+    "401": "No key, or a wrong one.",
+    "404": "No such model, or none that the request's own filters leave.",
+    "408": "The body arrived too slowly.",
+    "413": "The body is too large.",
+    "500": "Unforeseen.",
+    "502": "The model failed.",
+    "503": "The queue is full or the server is shutting down; see Retry-After.",
+    "504": "The model took too long.",
+}
+_CSP: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+_PAGE: Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>embedrouter API</title>
+<link rel="stylesheet" href="/docs/swagger-ui.css">
+<link rel="icon" href="data:,">
+</head>
+<body>
+<div id="docs"></div>
+<script src="/docs/swagger-ui-bundle.js"></script>
+<script src="/docs/start.js"></script>
+</body>
+</html>
+"""
+_START: Final = """window.ui = SwaggerUIBundle({
+  url: "/openapi.json", dom_id: "#docs", deepLinking: true, validatorUrl: null, tryItOutEnabled: true,
+});
+"""
+
+CONFIG: Final = OpenAPIConfig(
+    title="embedrouter",
+    version=__version__,
+    description="Text embeddings over the OpenRouter and OpenAI API.",
+    components=[Components(security_schemes={"key": SecurityScheme(type="http", scheme="bearer")})],
+    path=None,
+)
+
+
+def _embeddings_response() -> dict[str, Any]:
+    embedding = {"anyOf": [{"type": "array", "items": {"type": "number"}}, {"type": "string"}]}
+    item = {
+        "type": "object",
+        "required": ["object", "index", "embedding"],
+        "properties": {"object": {"const": "embedding"}, "index": {"type": "integer"}, "embedding": embedding},
+    }
+    usage = {
+        "type": "object",
+        "required": ["prompt_tokens", "total_tokens", "cost"],
+        "properties": {
+            "prompt_tokens": {"type": "integer"},
+            "total_tokens": {"type": "integer"},
+            "cost": {"type": "number", "description": "USD"},
+            "is_byok": {"type": "boolean"},
+            "cost_details": {"type": "object"},
+        },
+    }
+    return {
+        "type": "object",
+        "required": ["object", "data", "model", "id", "provider", "usage"],
+        "properties": {
+            "object": {"const": "list"},
+            "data": {"type": "array", "items": item},
+            "model": {"type": "string"},
+            "id": {"type": "string"},
+            "provider": {"type": "string"},
+            "usage": usage,
+        },
+    }
+
+
+def _problem() -> dict[str, Any]:
+    error = {
+        "type": "object",
+        "required": ["code", "message", "metadata"],
+        "properties": {
+            "code": {"type": "integer", "description": "The HTTP status"},
+            "message": {"type": "string"},
+            "metadata": {
+                "type": "object",
+                "required": ["error_type"],
+                "properties": {"error_type": {"type": "string"}},
+            },
+            "availability": {"type": "object"},
+        },
+    }
+    return {"type": "object", "required": ["error"], "properties": {"error": error}}
+
+
+@cache
+def document(app: Litestar) -> bytes:
+    """The OpenAPI 3.1 document, with the bodies that the routes decode themselves."""
+    described: dict[str, Any] = app.openapi_schema.to_schema()
+    (reference,), schemas = msgspec.json.schema_components([EmbeddingsRequest], ref_template=_REF)
+    described["components"].setdefault("schemas", {}).update(
+        schemas, Problem=_problem(), EmbeddingsResponse=_embeddings_response()
+    )
+    problem = {"application/json": {"schema": {"$ref": _REF.format(name="Problem")}}}
+    for path, methods in described["paths"].items():
+        for operation in methods.values():
+            responses = operation["responses"]
+            if path.endswith("/embeddings"):
+                operation["security"] = [{"key": []}]
+                operation["requestBody"] = {
+                    "required": True,
+                    "content": {"application/json": {"schema": reference, "example": _EXAMPLE}},
+                }
+                answer = {"$ref": _REF.format(name="EmbeddingsResponse")}
+                responses["200"] = {"description": "Vectors", "content": {"application/json": {"schema": answer}}}
+                responses.update({code: {"description": what, "content": problem} for code, what in _ERRORS.items()})
+            elif path == "/ready":
+                responses["503"] = {"description": "Not ready", "content": {"application/json": {}}}
+            for code in ("400", "404"):
+                if code in responses or "{" in path or "parameters" in operation:
+                    responses[code] = {"description": _ERRORS[code], "content": problem}
+    return orjson.dumps(described)
+
+
+@get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """The OpenAPI document."""
+    return Response(document(request.app), media_type="application/json")
+
+
+@get("/docs", include_in_schema=False, media_type=MediaType.HTML)
+async def docs() -> Response[str]:
+    """Swagger UI."""
+    return Response(_PAGE, media_type=MediaType.HTML, headers={"Content-Security-Policy": _CSP})
+
+
+@get("/docs/{name:str}", include_in_schema=False)
+async def docs_asset(name: str) -> Response[bytes]:
+    """Swagger UI's own files, from the installed package."""
+    if name == "start.js":
+        return Response(_START.encode(), media_type="text/javascript")
+    if name not in ASSETS:
+        raise NotFoundError("no such path; see /docs")
+    headers = {"Cache-Control": "max-age=86400"}
+    return Response((_asset_folder() / name).read_bytes(), media_type=ASSETS[name], headers=headers)
+
+
+@cache
+def _asset_folder() -> Path:
+    # Located, not imported: the package's code is for other frameworks.
+    spec = find_spec("swagger_ui")
+    if spec is None or not spec.submodule_search_locations:
+        raise NotFoundError("Swagger UI is not installed; /openapi.json has the description")
+    return Path(spec.submodule_search_locations[0]) / "static"

@@ -1,0 +1,207 @@
+"""GET /models and its relatives: what is served, by whom, for how much. Public."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from litestar import Request, get
+from litestar.datastructures import State
+from litestar.params import Parameter
+
+from embedrouter.api.context import Context
+from embedrouter.catalog.models import Endpoint, Model
+from embedrouter.catalog.select import ModelFilter, Sort, select
+from embedrouter.gateway import PICO
+
+_PER_MILLION: Final = 1_000_000  # USD per million tokens is this many pico-USD per token
+_BASES: Final = ("/api/v1", "/v1")
+_ARCHITECTURE: Final = {
+    "modality": "text->embeddings",
+    "input_modalities": ["text"],
+    "output_modalities": ["embeddings"],
+    "tokenizer": "Other",
+    "instruct_type": None,
+}
+
+Offset = Annotated[int, Parameter(ge=0, le=1_000_000, description="Models to pass over.")]
+Limit = Annotated[int, Parameter(ge=1, le=1000, description="Models to return at most; all if left out.")]
+Csv = Annotated[str, Parameter(max_length=1000)]
+Usd = Annotated[float, Parameter(ge=0, le=1_000_000, description="USD per million prompt tokens.")]
+AnyRequest = Request[Any, Any, State]
+
+
+def _paths(path: str) -> list[str]:
+    return [base + path for base in _BASES]
+
+
+@get(_paths("/models"), summary="List the models", tags=["Models"], operation_id="listModels")
+async def list_models(
+    request: AnyRequest,
+    context: Context,
+    offset: Offset | None = None,
+    limit: Limit | None = None,
+    output_modalities: Csv | None = None,
+    input_modalities: Csv | None = None,
+    q: Csv | None = None,
+    context_at_least: Annotated[int, Parameter(query="context", ge=0, le=100_000_000)] | None = None,
+    min_price: Usd | None = None,
+    max_price: Usd | None = None,
+    model_authors: Csv | None = None,
+    providers: Csv | None = None,
+    supported_parameters: Csv | None = None,
+    zdr: Literal["true", "false"] | None = None,
+    sort: Sort | None = None,
+) -> dict[str, Any]:
+    """Every served modality by default: embedding models must be findable."""
+    wanted = ModelFilter(
+        output_modalities=_words(output_modalities),
+        input_modalities=_words(input_modalities),
+        text=q,
+        context=context_at_least,
+        min_price=None if min_price is None else min_price * _PER_MILLION,
+        max_price=None if max_price is None else max_price * _PER_MILLION,
+        authors=_words(model_authors),
+        providers=_words(providers),
+        parameters=_words(supported_parameters),
+        zdr=zdr == "true",
+        sort=sort,
+    )
+    return _page(request, select(context.gateway.catalog.models, wanted), offset, limit)
+
+
+@get(
+    _paths("/embeddings/models"),
+    summary="List the embedding models",
+    tags=["Models"],
+    operation_id="listEmbeddingsModels",
+)
+async def list_embedding_models(
+    request: AnyRequest, context: Context, offset: Offset | None = None, limit: Limit | None = None
+) -> dict[str, Any]:
+    """The same list: every model here embeds."""
+    return _page(request, context.gateway.catalog.models, offset, limit)
+
+
+@get(_paths("/models/count"), summary="Count the models", tags=["Models"], operation_id="countModels")
+async def count_models(context: Context, output_modalities: Csv | None = None) -> dict[str, Any]:
+    """How many models `GET /models` lists."""
+    found = select(context.gateway.catalog.models, ModelFilter(output_modalities=_words(output_modalities)))
+    return {"data": {"count": len(found)}}
+
+
+@get(_paths("/model/{author:str}/{slug:str}"), summary="Get one model", tags=["Models"], operation_id="getModel")
+async def get_model(context: Context, author: str, slug: str) -> dict[str, Any]:
+    """One model by its slug, canonical slug or alias."""
+    return {"data": _model_json(context.gateway.catalog.find(f"{author}/{slug}"))}
+
+
+@get(
+    _paths("/models/{author:str}/{slug:str}/endpoints"),
+    summary="List a model's endpoints",
+    tags=["Endpoints"],
+    operation_id="listEndpoints",
+)
+async def list_endpoints(context: Context, author: str, slug: str) -> dict[str, Any]:
+    """Who serves a model, and how."""
+    model = context.gateway.catalog.find(f"{author}/{slug}")
+    return {
+        "data": {
+            "id": model.slug,
+            "name": model.name,
+            "created": model.created,
+            "description": model.description,
+            "architecture": _ARCHITECTURE,
+            "endpoints": [_endpoint_json(model, endpoint) for endpoint in model.endpoints],
+        }
+    }
+
+
+@get(_paths("/providers"), summary="List the providers", tags=["Providers"], operation_id="listProviders")
+async def list_providers(context: Context) -> dict[str, Any]:
+    """Everyone who serves a model here."""
+    return {"data": [msgspec.to_builtins(provider) for provider in context.gateway.catalog.providers]}
+
+
+def _page(request: AnyRequest, models: Sequence[Model], offset: int | None, limit: int | None) -> dict[str, Any]:
+    start = offset or 0
+    size = limit or (500 if offset is not None else len(models))
+    shown = models[start : start + size]
+    following = start + size if start + size < len(models) else None
+    return {
+        "data": [_model_json(model) for model in shown],
+        "total_count": len(models),
+        "links": {"next": None if following is None else f"{request.url.path}?offset={following}&limit={size}"},
+    }
+
+
+def _model_json(model: Model) -> dict[str, Any]:
+    best = min(model.endpoints, key=lambda endpoint: endpoint.price.prompt)
+    return {
+        "id": model.slug,
+        "canonical_slug": model.canonical_slug,
+        "hugging_face_id": model.hugging_face_id,
+        "name": model.name,
+        "created": model.created,
+        "description": model.description,
+        "context_length": model.context_length,
+        "architecture": _ARCHITECTURE,
+        "pricing": _pricing(best),
+        "top_provider": {"context_length": best.context_length, "max_completion_tokens": None, "is_moderated": False},
+        "per_request_limits": None,
+        "supported_parameters": list(model.supported_parameters),
+        "default_parameters": None,
+        "supported_voices": None,
+        "knowledge_cutoff": None,
+        "expiration_date": None,
+        "links": {"details": f"/api/v1/models/{model.canonical_slug}/endpoints"},
+    }
+
+
+def _endpoint_json(model: Model, endpoint: Endpoint) -> dict[str, Any]:
+    return {
+        "name": f"{endpoint.provider.name} | {model.canonical_slug}",
+        "model_id": model.canonical_slug,
+        "model_name": model.name,
+        "context_length": endpoint.context_length,
+        "pricing": _pricing(endpoint),
+        "provider_name": endpoint.provider.name,
+        "tag": endpoint.tag,
+        "quantization": endpoint.quantization,
+        "max_completion_tokens": None,
+        "max_prompt_tokens": endpoint.context_length,
+        "supported_parameters": list(endpoint.supported_parameters),
+        "status": 0,
+        # Health and performance are not kept yet: null is "no data", never a made-up number.
+        "uptime_last_5m": None,
+        "uptime_last_30m": None,
+        "uptime_last_1d": None,
+        "latency_last_30m": None,
+        "throughput_last_30m": None,
+        "supports_implicit_caching": False,
+        "supports_voice_cloning": False,
+        "native_tools": {},
+        "service_tier": None,
+        "supports_diarization": False,
+        "supports_tool_choice": {"auto": False, "function": False, "none": False, "required": False},
+    }
+
+
+def _pricing(endpoint: Endpoint) -> dict[str, Any]:
+    return {
+        "prompt": _usd(endpoint.price.prompt),
+        "completion": _usd(endpoint.price.completion),
+        "request": "0",
+        "image": "0",
+        "discount": 0,
+    }
+
+
+def _usd(pico: int) -> str:
+    """USD per token as a plain decimal string, exact."""
+    text = f"{Decimal(pico) / PICO:.12f}".rstrip("0").rstrip(".")
+    return text or "0"
+
+
+def _words(csv: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in (csv or "").split(",") if word.strip())

@@ -1,0 +1,120 @@
+"""How the parts are put together: settings in, an ASGI application out."""
+
+import gc
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar
+from litestar.config.app import AppConfig
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+
+from embedrouter import __version__
+from embedrouter.accounts.keys import KeyRing
+from embedrouter.api import docs, embeddings, health, models, problems
+from embedrouter.api.context import Context
+from embedrouter.catalog.builtin import ALIASES, PROVIDER, SLUG, builtin_model
+from embedrouter.catalog.catalog import Catalog
+from embedrouter.errors import EmbedRouterError
+from embedrouter.gateway import Gateway
+from embedrouter.minilm import MiniLM
+from embedrouter.minilm.batcher import BatchStats
+from embedrouter.minilm.weights import TENSORS
+from embedrouter.providers.builtin import BuiltinProvider
+from embedrouter.settings import Settings
+from embedrouter.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+_QUANTIZATION = {"float32": "fp32", "bfloat16": "bf16"}
+
+
+def load_model(settings: Settings, report: "logging.Logger | None" = None) -> MiniLM:
+    """The built-in model as the settings want it. Raises WeightsError, SettingsError."""
+    return MiniLM(
+        settings.model_dir,
+        engine=settings.engine,
+        precision=settings.precision,
+        threads=settings.threads,
+        cache_dir=settings.cache_dir,
+        offline=settings.offline,
+        max_queued_tokens=settings.max_queued_tokens,
+        report=(report or log).info,
+    )
+
+
+def make_context(settings: Settings, keys: KeyRing, model: MiniLM) -> Context:
+    """Everything the routes share. Raises SettingsError for a wrong alias."""
+    served = builtin_model(_QUANTIZATION[model.engine.precision])
+    catalog = Catalog([served], {**dict.fromkeys(ALIASES, SLUG), **settings.model_aliases})
+    gateway = Gateway(catalog, {PROVIDER.slug: BuiltinProvider(model)}, timeout=settings.request_timeout_s)
+    metrics = Metrics(
+        {
+            "version": __version__,
+            "engine": model.engine.name,
+            "precision": model.engine.precision,
+            "weights": TENSORS.sha256[:16],
+        }
+    )
+    _observe(model, metrics)
+    return Context(settings=settings, keys=keys, model=model, gateway=gateway, metrics=metrics)
+
+
+def make_app(context: Context) -> Litestar:
+    """The ASGI application. Its shutdown finishes what the model has taken."""
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        gc.collect()
+        gc.freeze()  # what lives for ever is not walked again by every collection
+        try:
+            yield
+        finally:
+            context.model.close(context.settings.drain_s)
+
+    return Litestar.from_config(
+        AppConfig(
+            route_handlers=[
+                embeddings.create_embeddings,
+                models.list_models,
+                models.list_embedding_models,
+                models.count_models,
+                models.get_model,
+                models.list_endpoints,
+                models.list_providers,
+                health.health,
+                health.ready,
+                health.metrics,
+                docs.openapi,
+                docs.docs,
+                docs.docs_asset,
+            ],
+            dependencies={"context": Provide(lambda: context, sync_to_thread=False, use_cache=True)},
+            exception_handlers={
+                EmbedRouterError: problems.on_known,
+                HTTPException: problems.on_http,
+                Exception: problems.on_any,
+            },
+            lifespan=[lifespan],
+            openapi_config=docs.CONFIG,
+            logging_config=None,
+        )
+    )
+
+
+def _observe(model: MiniLM, metrics: Metrics) -> None:
+    batcher = model.pipeline.batcher
+    metrics.watch("queued_tokens", "Tokens that wait for the model.", lambda: batcher.queued_tokens)
+    metrics.watch("workers_live", "Model worker threads that run.", lambda: batcher.live_workers)
+    metrics.watch("worker_restarts", "Model workers that died and were replaced.", lambda: batcher.restarts)
+
+    def on_batch(stats: BatchStats) -> None:
+        if stats.failed:
+            metrics.batch_failures.inc()
+        metrics.batch_size.observe(stats.sequences)
+        metrics.batch_tokens.observe(stats.tokens)
+        metrics.stages["queue"].observe(stats.queued_seconds)
+        metrics.stages["compute"].observe(stats.compute_seconds)
+
+    batcher.watcher = on_batch

@@ -1,0 +1,104 @@
+"""Which format a file has: by its suffix, or because the caller says so."""
+
+from pathlib import Path
+from typing import Generic, Literal, TypeVar, get_args
+
+import msgspec
+
+from embedrouter.errors import InvalidRequestError, nearest
+
+SourceFormat = Literal["text", "csv", "tsv", "jsonl", "parquet"]
+TargetFormat = Literal["parquet", "jsonl", "npy"]
+FormatT = TypeVar("FormatT", SourceFormat, TargetFormat)
+
+STANDARD_STREAM = "-"
+_GZIP = ".gz"
+_SOURCE_FORMATS: tuple[SourceFormat, ...] = get_args(SourceFormat)
+_TARGET_FORMATS: tuple[TargetFormat, ...] = get_args(TargetFormat)
+_SOURCES: dict[str, SourceFormat] = {
+    ".txt": "text",
+    ".text": "text",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+_TARGETS: dict[str, TargetFormat] = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".npy": "npy",
+}
+
+
+class Place(msgspec.Struct, Generic[FormatT], frozen=True):
+    """Where a file is and how its bytes are to be read or written. path None: the standard stream."""
+
+    path: Path | None
+    format: FormatT
+    gzip: bool
+    name: str  # what messages call it
+
+
+def source_place(given: Path | str, wanted: str | None) -> Place[SourceFormat]:
+    """The input that `given` names; `-` is standard input, text lines unless `wanted` says otherwise.
+
+    Raises InvalidRequestError for an unknown suffix or format, and for Parquet from a stream or compressed again.
+    """
+    if str(given) == STANDARD_STREAM:
+        chosen = _known(wanted, _SOURCE_FORMATS, "input") if wanted else "text"
+        if chosen == "parquet":
+            raise InvalidRequestError("Parquet cannot be read from standard input: name a file")
+        return Place(None, chosen, gzip=False, name="standard input")
+    path = Path(given)
+    inner, gzipped = _inner_suffix(path)
+    chosen = _known(wanted, _SOURCE_FORMATS, "input") if wanted else _by_suffix(path, inner, _SOURCES, "input")
+    if gzipped and chosen == "parquet":
+        raise InvalidRequestError(f"{path}: Parquet is compressed inside; decompress the file first (gunzip)")
+    return Place(path, chosen, gzip=gzipped, name=str(path))
+
+
+def target_place(given: Path | str, wanted: str | None) -> Place[TargetFormat]:
+    """The output that `given` names; `-` is standard output, always JSON lines.
+
+    Raises InvalidRequestError for an unknown suffix or format, and for a format that the place cannot take.
+    """
+    if str(given) == STANDARD_STREAM:
+        chosen = _known(wanted, _TARGET_FORMATS, "output") if wanted else "jsonl"
+        if chosen != "jsonl":
+            raise InvalidRequestError(f"standard output takes JSONL only: name a file for {chosen}")
+        return Place(None, chosen, gzip=False, name="standard output")
+    path = Path(given)
+    inner, gzipped = _inner_suffix(path)
+    chosen = _known(wanted, _TARGET_FORMATS, "output") if wanted else _by_suffix(path, inner, _TARGETS, "output")
+    if gzipped and chosen != "jsonl":
+        raise InvalidRequestError(f"{path}: only JSONL is written compressed; leave out {_GZIP}")
+    return Place(path, chosen, gzip=gzipped, name=str(path))
+
+
+def _inner_suffix(path: Path) -> tuple[str, bool]:
+    suffix = path.suffix.lower()
+    if suffix == _GZIP:
+        return path.with_suffix("").suffix.lower(), True
+    return suffix, False
+
+
+def _by_suffix(path: Path, suffix: str, known: dict[str, FormatT], side: str) -> FormatT:
+    if suffix in known:
+        return known[suffix]
+    raise InvalidRequestError(
+        f"cannot tell the {side} format of {path} by its name{nearest(suffix, list(known))}: "
+        f"use one of {', '.join(known)}, or --{side}-format"
+    )
+
+
+def _known(wanted: str, known: tuple[FormatT, ...], side: str) -> FormatT:
+    for name in known:
+        if name == wanted:
+            return name
+    raise InvalidRequestError(
+        f'unknown {side} format "{wanted}"{nearest(wanted, list(known))}: the formats are {", ".join(known)}'
+    )

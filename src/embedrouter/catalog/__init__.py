@@ -1,0 +1,1 @@
+"""What can be asked for: models, their providers and endpoints, and their prices."""

@@ -1,0 +1,108 @@
+"""The errors a caller can cause or meet, in OpenRouter's vocabulary.
+
+Each class carries the HTTP status and the `error_type` of the contract, so that the HTTP room maps them without a
+table and the Python API raises the very same ones. Messages are for the person who reads them: they name the field
+and say what would be right. They never carry anything internal.
+"""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, ClassVar
+
+
+class EmbedRouterError(Exception):
+    """Base of all errors that embedrouter raises on purpose."""
+
+    status: ClassVar[int] = 500
+    error_type: ClassVar[str] = "server"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        availability: Mapping[str, Any] | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.metadata = dict(metadata or {})
+        self.availability = dict(availability) if availability is not None else None
+        self.retry_after = retry_after  # seconds
+
+
+class InvalidRequestError(EmbedRouterError, ValueError):
+    """A field is missing, of the wrong type or out of range."""
+
+    status = 400
+    error_type = "invalid_request"
+
+
+class ContextLengthExceededError(EmbedRouterError, ValueError):
+    """An input has more tokens than the model, or the caller's own rule, takes."""
+
+    status = 400
+    error_type = "context_length_exceeded"
+
+
+class AuthenticationError(EmbedRouterError):
+    """No key, or not one of ours."""
+
+    status = 401
+    error_type = "authentication"
+
+
+class NotFoundError(EmbedRouterError):
+    """No such model, endpoint or path."""
+
+    status = 404
+    error_type = "not_found"
+
+
+class RequestTimeoutError(EmbedRouterError):
+    """The client was too slow in sending its request."""
+
+    status = 408
+    error_type = "timeout"
+
+
+class PayloadTooLargeError(EmbedRouterError):
+    """The body is larger than the server takes."""
+
+    status = 413
+    error_type = "payload_too_large"
+
+
+class ProviderUnavailableError(EmbedRouterError):
+    """A provider failed or answered wrongly, and no other could serve."""
+
+    status = 502
+    error_type = "provider_unavailable"
+
+
+class OverloadedError(EmbedRouterError):
+    """Our own queue is full, or we are shutting down: try again after `retry_after` seconds."""
+
+    status = 503
+    error_type = "provider_overloaded"
+
+
+class ProviderTimeoutError(EmbedRouterError):
+    """A provider took too long, and no other could serve."""
+
+    status = 504
+    error_type = "timeout"
+
+
+class WeightsError(EmbedRouterError):
+    """The model's files are missing, damaged or not the ones this build was made for."""
+
+
+class SettingsError(EmbedRouterError, ValueError):
+    """A flag, variable or line of the configuration is unknown or wrong."""
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """A ready clause naming the known word nearest to `name`: `; did you mean "port"?`, or nothing."""
+    match = get_close_matches(name, known, n=1, cutoff=0.5)
+    return f'; did you mean "{match[0]}"?' if match else ""

@@ -1,0 +1,1 @@
+"""What computes vectors: one protocol, one file an engine, and the choice between them."""

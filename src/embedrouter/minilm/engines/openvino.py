@@ -1,0 +1,69 @@
+"""The OpenVINO engine: one stream a core, each computing its own batch.
+
+Streams of one thread were measured faster than one stream over all cores at every shape (docs/decisions/0003): two
+small batches side by side lose nothing to synchronisation.
+"""
+
+from collections.abc import Sequence
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from safetensors.numpy import load_file
+
+from embedrouter.minilm.engines.base import Precision
+from embedrouter.minilm.engines.graph import build
+from embedrouter.minilm.facts import DIMENSIONS, MAX_LENGTH
+from embedrouter.minilm.weights import Weights
+from embedrouter.minilm.windows import Ids, Vectors
+
+_HINTS = {"float32": "f32", "bfloat16": "bf16"}
+_STEP = 8  # widths and heights are padded to multiples: each new shape costs a set-up in OpenVINO
+
+
+class OpenVinoEngine:
+    """Sequences in, unit vectors out, padded to the longest of the batch."""
+
+    name = "openvino"
+    pads = True
+
+    def __init__(self, weights: Weights, precision: Precision, threads: int, reason: str) -> None:
+        self.precision = precision
+        self.workers = threads
+        self.reason = reason
+        core = ov.Core()
+        options: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+            "NUM_STREAMS": threads,
+            "INFERENCE_NUM_THREADS": threads,
+            "ENABLE_CPU_PINNING": False,
+            "PERFORMANCE_HINT": "THROUGHPUT",
+        }
+        tensors = load_file(weights.tensors)
+        self._compiled = core.compile_model(build(tensors), "CPU", options)
+        # One infer request a worker: a request owns its buffers and serves one thread at a time.
+        self._requests: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(threads):
+            self._requests.put(self._compiled.create_infer_request())
+
+    def embed(self, sequences: Sequence[Ids]) -> Vectors:
+        """Unit vectors (n, 384) of n sequences of 1 to 256 ids each, in order."""
+        lengths = np.fromiter(map(len, sequences), np.int32, len(sequences))
+        width = min(MAX_LENGTH, _round_up(int(lengths.max())))
+        ids = np.zeros((len(sequences), width), np.int32)
+        for row, sequence in zip(ids, sequences, strict=True):
+            row[: len(sequence)] = sequence
+        request = self._requests.get()
+        try:
+            results = request.infer({0: ids, 1: lengths}, share_inputs=True, share_outputs=True)
+            vectors = np.array(results[0], np.float32, copy=True)
+        finally:
+            self._requests.put(request)
+        if vectors.shape != (len(sequences), DIMENSIONS) or not np.isfinite(vectors).all():
+            raise FloatingPointError("the engine returned a vector that is not finite or of the wrong size")
+        return vectors
+
+
+def _round_up(value: int) -> int:
+    return -(-value // _STEP) * _STEP

@@ -1,0 +1,151 @@
+"""all-MiniLM-L6-v2 for Python: load it once, use it from any thread.
+
+from embedrouter.minilm import MiniLM
+
+model = MiniLM()
+vectors = model.encode(["A text.", "Another one."])  # (2, 384) float32, unit length
+model.similarity("king", ["queen", "carrot"])
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Final, Literal, Self
+
+import numpy as np
+
+from embedrouter.errors import InvalidRequestError
+from embedrouter.minilm.batcher import Batcher, Watcher
+from embedrouter.minilm.engines.base import Engine
+from embedrouter.minilm.engines.choose import make_engine
+from embedrouter.minilm.facts import DIMENSIONS, MAX_INPUT
+from embedrouter.minilm.pipeline import Embedded, Inputs, Pipeline
+from embedrouter.minilm.tokenizer import Tokenizer
+from embedrouter.minilm.weights import TENSORS, Weights, ensure
+from embedrouter.minilm.windows import LongInput, Vectors, plan, shorten
+from embedrouter.settings import Settings
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) inputs."""
+
+_CHUNK: Final = 2048  # inputs of one request to the pipeline
+_AHEAD: Final = 3  # requests in flight, so that tokenising overlaps computing
+
+
+class MiniLM:
+    """The model with its tokenizer, engine and micro-batcher. A context manager; `close` stops its threads."""
+
+    dimensions: Final = DIMENSIONS
+
+    def __init__(
+        self,
+        folder: Path | str | None = None,
+        *,
+        engine: Literal["auto", "openvino"] = "auto",
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        threads: int = 0,
+        cache_dir: Path | str | None = None,
+        offline: bool = False,
+        max_queued_tokens: int = 2_000_000,
+        report: Callable[[str], None] = print,
+        watcher: Watcher | None = None,
+    ) -> None:
+        """Find, check and load the weights; the first time, fetch them.
+
+        folder: one that holds model.safetensors and tokenizer.json. threads: 0 for all the process may use.
+        report: receives lines for people while weights are fetched. Raises WeightsError, SettingsError.
+        """
+        cache = Path(cache_dir) if cache_dir is not None else Settings().cache_dir
+        self.weights: Weights = ensure(Path(folder) if folder else None, cache, offline=offline, report=report)
+        self.tokenizer = Tokenizer(self.weights.tokenizer)
+        self.engine: Engine = make_engine(self.weights, engine, precision, threads)
+        self.pipeline = Pipeline(
+            self.tokenizer, Batcher(self.engine, max_queued_tokens=max_queued_tokens, watcher=watcher)
+        )
+
+    def fingerprint(self, rule: LongInput = LongInput.WINDOWS) -> str:
+        """Names what decides a vector: weights, precision, long-input rule. Vectors of one fingerprint compare."""
+        return f"sha256:{TENSORS.sha256[:16]};precision={self.engine.precision};long-inputs={rule.value}"
+
+    def encode(
+        self,
+        inputs: str | Inputs,
+        *,
+        truncate: bool | None = None,
+        dimensions: int = DIMENSIONS,
+        progress: bool | Progress = False,
+    ) -> Vectors:
+        """Unit vectors (n, dimensions) float32 of n texts, or of n lists of this model's token ids, in order.
+
+        truncate: None embeds long inputs by windows, up to 8,192 tokens; True cuts at 256 tokens as
+        sentence-transformers does; False refuses what is longer. progress: True for a bar, or your own function.
+        Raises ContextLengthExceededError, InvalidRequestError.
+        """
+        if not 1 <= dimensions <= DIMENSIONS:
+            raise InvalidRequestError(f"dimensions must be 1 to {DIMENSIONS}, not {dimensions}")
+        batch: Inputs = [inputs] if isinstance(inputs, str) else inputs
+        _check_kinds(batch)
+        rule = LongInput.of(truncate)
+        vectors = np.empty((len(batch), DIMENSIONS), np.float32)
+        running: deque[tuple[int, Future[Embedded]]] = deque()
+        starts = iter(range(0, len(batch), _CHUNK))
+        with _progress(progress, len(batch)) as advance:
+            try:
+                while True:
+                    while len(running) < _AHEAD and (start := next(starts, None)) is not None:
+                        running.append((start, self.pipeline.submit(batch[start : start + _CHUNK], rule)))
+                    if not running:
+                        break
+                    start, future = running.popleft()
+                    found = future.result().vectors
+                    vectors[start : start + len(found)] = found
+                    advance(start + len(found), len(batch))
+            finally:
+                for _, future in running:
+                    future.cancel()
+        return shorten(vectors, dimensions)
+
+    def count_tokens(self, inputs: str | Sequence[str], *, truncate: bool | None = None) -> list[int]:
+        """Billed tokens of each text, [CLS] and [SEP] included, under the long-input rule; computes no vector."""
+        texts = [inputs] if isinstance(inputs, str) else inputs
+        _check_kinds(texts)
+        contents = self.tokenizer.contents(texts, enough=MAX_INPUT)
+        rule = LongInput.of(truncate)
+        return [plan(content.ids, rule, i, exact=content.exact).tokens for i, content in enumerate(contents)]
+
+    def similarity(self, left: str | Sequence[str], right: str | Sequence[str]) -> Vectors:
+        """Cosine similarities (n, m) of n texts with m texts, in [-1, 1]."""
+        scores: Vectors = np.clip(self.encode(left) @ self.encode(right).T, -1.0, 1.0)
+        return scores
+
+    def close(self, timeout: float | None = None) -> None:
+        """Finish what was taken, at most `timeout` seconds, and stop the threads."""
+        self.pipeline.close(timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _check_kinds(inputs: Inputs) -> None:
+    """Refuse what is neither texts nor lists of ids before anything is computed."""
+    kind: type = str if inputs and isinstance(inputs[0], str) else Sequence
+    for index, item in enumerate(inputs):
+        if kind is str and not isinstance(item, str):
+            raise InvalidRequestError(f"input[{index}] is {type(item).__name__}, not str like input[0]")
+        if kind is not str and (isinstance(item, str) or not all(isinstance(i, int) for i in item)):
+            raise InvalidRequestError(f"input[{index}] is not a list of token ids like input[0]")
+
+
+def _progress(progress: bool | Progress, total: int) -> AbstractContextManager[Progress]:
+    if progress is False:
+        return nullcontext(lambda _done, _total: None)
+    if progress is not True:
+        return nullcontext(progress)
+    from embedrouter.telemetry.progress import bar
+
+    return bar("Embedding", total)

@@ -1,0 +1,200 @@
+"""From texts to vectors: one tokenizer thread in front of the micro-batcher.
+
+The thread takes every request that waits and tokenises them in one call, so that under load its cost is shared and
+without load nothing waits. Requests are admitted by an estimate of their tokens before anything is tokenised: what
+the queue cannot hold is refused at once and cheaply.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future, InvalidStateError
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedrouter.errors import EmbedRouterError, OverloadedError
+from embedrouter.minilm.batcher import Batcher
+from embedrouter.minilm.facts import WINDOW
+from embedrouter.minilm.tokenizer import Content, Tokenizer, content_of_ids
+from embedrouter.minilm.windows import LongInput, Plan, Vectors, combine, plan
+
+log = logging.getLogger(__name__)
+
+_CHARACTERS_PER_TOKEN: Final = 4  # of English; other scripts have fewer, and the batcher counts exactly afterwards
+_COUNTED: Final = 131_072  # tokens of a too long text that are counted exactly for its error message
+_TEXTS_A_TURN: Final = 4096  # texts tokenised in one call
+
+Inputs = Sequence[str] | Sequence[Sequence[int]]
+"""Texts, or token ids of this model's own vocabulary."""
+
+
+class Embedded(NamedTuple):
+    """The answer to one request."""
+
+    vectors: Vectors  # (n, 384), unit length, in input order
+    tokens: list[int]  # billed tokens of each input, [CLS] and [SEP] counted once
+    truncated: int  # inputs that were cut at 256 tokens
+    windows: int  # sequences beyond the first of each input
+    tokenize_seconds: float  # of the call this request was tokenised in
+
+
+class _Request(NamedTuple):
+    texts: Sequence[str]
+    contents: list[Content] | None  # given when the caller sent token ids
+    rule: LongInput
+    future: "Future[Embedded]"
+    estimate: int  # tokens
+
+
+class Pipeline:
+    """Thread-safe. Close it to stop its thread and the batcher's."""
+
+    def __init__(self, tokenizer: Tokenizer, batcher: Batcher) -> None:
+        self._tokenizer = tokenizer
+        self.batcher = batcher
+        self._waiting: deque[_Request] = deque()
+        self._waiting_tokens = 0
+        self._work = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="embedrouter-tokenizer", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the tokenizer thread runs."""
+        return self._thread.is_alive()
+
+    def submit(self, inputs: Inputs, rule: LongInput = LongInput.WINDOWS) -> "Future[Embedded]":
+        """Queue one request of n inputs. Cancel the future to give it up.
+
+        The future raises ContextLengthExceededError for an input that is too long. Raises OverloadedError when the
+        queue is full, InvalidRequestError for ids that are not the model's.
+        """
+        contents = None
+        texts: Sequence[str] = ()
+        if inputs and not isinstance(inputs[0], str):
+            contents = [content_of_ids(ids, index) for index, ids in enumerate(inputs)]  # type: ignore[arg-type]
+            estimate = sum(len(content.ids) + 2 for content in contents)
+        else:
+            texts = inputs  # type: ignore[assignment]
+            estimate = sum(map(len, texts)) // _CHARACTERS_PER_TOKEN + 2 * len(texts)
+        request = _Request(texts, contents, rule, Future(), estimate)
+        with self._work:
+            if self._closing:
+                raise OverloadedError("the server is shutting down", retry_after=5)
+            self.batcher.check_room(self._waiting_tokens + estimate)
+            self._waiting.append(request)
+            self._waiting_tokens += estimate
+            self._work.notify()
+        return request.future
+
+    def close(self, timeout: float | None = None) -> None:
+        """Refuse new requests, finish what was taken, stop all threads. timeout: seconds to wait for all of it."""
+        started = time.monotonic()
+        with self._work:
+            self._closing = True
+            self._work.notify()
+        self._thread.join(timeout)
+        self.batcher.close(None if timeout is None else max(0.0, timeout - (time.monotonic() - started)))
+
+    # --- the tokenizer thread
+
+    def _run(self) -> None:
+        while requests := self._take():
+            try:
+                self._serve(requests)
+            except Exception as error:  # a bug must fail these requests and leave the thread alive
+                log.exception("tokenising %d requests failed", len(requests))
+                for request in requests:
+                    _fail(request.future, error)
+
+    def _take(self) -> list[_Request]:
+        """Wait for requests and take them, up to a bound of texts; empty when closing and nothing is left."""
+        with self._work:
+            while not self._waiting and not self._closing:
+                self._work.wait()
+            taken: list[_Request] = []
+            texts = 0
+            while self._waiting and (not taken or texts + len(self._waiting[0].texts) <= _TEXTS_A_TURN):
+                request = self._waiting.popleft()
+                self._waiting_tokens -= request.estimate
+                texts += len(request.texts)
+                taken.append(request)
+            return taken
+
+    def _serve(self, requests: list[_Request]) -> None:
+        live = [request for request in requests if not request.future.cancelled()]
+        started = time.perf_counter()
+        contents: dict[int, list[Content]] = {}
+        # Only truncation lets the reading of a very long text stop early.
+        for truncating in (False, True):
+            group = [r for r in live if r.contents is None and (r.rule is LongInput.TRUNCATE) == truncating]
+            if not group:
+                continue
+            texts = [text for request in group for text in request.texts]
+            found = iter(self._tokenizer.contents(texts, enough=WINDOW if truncating else _COUNTED))
+            for request in group:
+                contents[id(request)] = [next(found) for _ in request.texts]
+        seconds = time.perf_counter() - started
+        for request in live:
+            self._queue(request, request.contents or contents.get(id(request), []), seconds)
+
+    def _queue(self, request: _Request, contents: list[Content], seconds: float) -> None:
+        try:
+            plans = [
+                plan(content.ids, request.rule, index, exact=content.exact) for index, content in enumerate(contents)
+            ]
+            sequences = [sequence for one in plans for sequence in one.sequences]
+            computed = self.batcher.submit(sequences)
+        except EmbedRouterError as error:
+            _fail(request.future, error)
+            return
+        computed.add_done_callback(_answer(request.future, plans, sequences, seconds))
+        request.future.add_done_callback(lambda future: computed.cancel() if future.cancelled() else None)
+
+
+def _answer(
+    future: "Future[Embedded]", plans: list[Plan], sequences: list[NDArray[np.int32]], seconds: float
+) -> Callable[["Future[Vectors]"], None]:
+    def done(computed: "Future[Vectors]") -> None:
+        if computed.cancelled():
+            return
+        error = computed.exception()
+        if error is not None:
+            _fail(future, error)
+            return
+        vectors = computed.result()
+        if len(sequences) != len(plans):
+            vectors = _merged(vectors, plans)
+        answer = Embedded(
+            vectors,
+            [one.tokens for one in plans],
+            sum(one.truncated for one in plans),
+            len(sequences) - len(plans),
+            seconds,
+        )
+        with suppress(InvalidStateError, CancelledError):  # the caller has given up
+            future.set_result(answer)
+
+    return done
+
+
+def _merged(vectors: Vectors, plans: list[Plan]) -> Vectors:
+    merged = np.empty((len(plans), vectors.shape[1]), np.float32)
+    start = 0
+    for row, one in enumerate(plans):
+        stop = start + len(one.sequences)
+        lengths = np.array([len(sequence) for sequence in one.sequences], np.int64)
+        merged[row] = combine(vectors[start:stop], lengths)
+        start = stop
+    return merged
+
+
+def _fail(future: "Future[Embedded]", error: BaseException) -> None:
+    with suppress(InvalidStateError, CancelledError):  # the caller has given up
+        future.set_exception(error)

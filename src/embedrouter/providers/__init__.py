@@ -1,0 +1,1 @@
+"""Who embeds: one file a provider, one protocol."""

@@ -1,0 +1,1 @@
+"""Preferences to endpoints: who may serve a request, and in which order. Pure functions."""

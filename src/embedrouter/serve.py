@@ -1,0 +1,132 @@
+"""Running the server: bind, announce, drain."""
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable
+
+import uvloop
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
+
+from embedrouter.accounts.keys import KeyRing, open_keys
+from embedrouter.api.context import Context
+from embedrouter.app import load_model, make_app, make_context
+from embedrouter.catalog.builtin import SLUG
+from embedrouter.errors import SettingsError
+from embedrouter.minilm import MiniLM
+from embedrouter.settings import Settings
+from embedrouter.telemetry import logs
+
+log = logging.getLogger(__name__)
+
+_HEADER_BYTES = 65_536
+_HEADER_MS = 15_000  # a client that takes longer to send its headers is closed
+_CONNECTIONS = 8192  # requests granian hands over at once; our own queue refuses long before
+
+
+def run(settings: Settings, say: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or Ctrl-C, then answer what was accepted. Raises SettingsError, WeightsError."""
+    logs.set_up(settings.log_format)
+    _require_free(settings.host, settings.port)
+    keys = open_keys(settings.data_dir, settings.api_key, new_key=settings.new_key)
+    model = load_model(settings)
+    _warm_up(model)
+    context = make_context(settings, keys, model)
+    uvloop.run(_serve(context, say))
+
+
+async def _serve(context: Context, say: Callable[[str], None]) -> None:
+    settings = context.settings
+    server = Server(
+        make_app(context),
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=_HEADER_MS, max_buffer_size=_HEADER_BYTES),
+        websockets=False,
+        backlog=1024,
+        backpressure=_CONNECTIONS,
+        log_enabled=False,
+    )
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+
+    def stop() -> None:
+        if stopping.is_set():
+            log.warning("stopped a second time: leaving at once")
+            sys.exit(1)
+        log.info("stopping: answering what was accepted, at most %g s", settings.drain_s)
+        context.draining = True
+        stopping.set()
+        server.stop()  # type: ignore[no-untyped-call]
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop)
+    serving = asyncio.ensure_future(server.serve())
+    announcing = asyncio.ensure_future(_announce(context, say))
+    try:
+        await asyncio.wait((serving, asyncio.ensure_future(stopping.wait())), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait_for(serving, settings.drain_s + 5)
+    except TimeoutError:
+        log.error("some requests did not finish in %g s and were cut off", settings.drain_s)
+        raise SystemExit(1) from None
+    finally:
+        announcing.cancel()
+
+
+async def _announce(context: Context, say: Callable[[str], None]) -> None:
+    host, port = context.settings.host, context.settings.port
+    while not _accepts(host, port):  # noqa: ASYNC110 (granian does not tell when it listens)
+        await asyncio.sleep(0.01)
+    say(_banner(f"http://{_url_host(host)}:{port}", context.keys, context.model))
+
+
+def _banner(url: str, keys: KeyRing, model: MiniLM) -> str:
+    if keys.secret is not None:
+        key, header = keys.secret, f"'Authorization: Bearer {keys.secret}'"
+    else:
+        key = f"{keys.label} (shown when it was made; --new-key makes another)"
+        header = '"Authorization: Bearer $EMBEDROUTER_API_KEY"'
+    body = f'{{"model": "{SLUG}", "input": "Hello, world"}}'
+    return (
+        f"\nembedrouter serves {SLUG}\n"
+        f"  engine   {model.engine.reason}; {model.engine.workers} worker threads\n"
+        f"  address  {url}/api/v1\n"
+        f"  docs     {url}/docs\n"
+        f"  key      {key}\n\n"
+        f"Try it:\n"
+        f"  curl {url}/api/v1/embeddings -H {header} -H 'Content-Type: application/json' -d '{body}'\n"
+    )
+
+
+def _warm_up(model: MiniLM) -> None:
+    """Compute the common shapes once, so that no client pays for OpenVINO's set-up of them."""
+    model.encode(["warm up", "a sentence of a dozen words or so, as most questions are, to warm up"])
+
+
+def _require_free(host: str, port: int) -> None:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        raise SettingsError(f"cannot listen on {host} port {port}: {error.strerror}; try --port or --host") from error
+
+
+def _accepts(host: str, port: int) -> bool:
+    wildcard = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (compared, not bound)
+    try:
+        socket.create_connection((wildcard, port), timeout=0.2).close()
+    except OSError:
+        return False
+    return True
+
+
+def _url_host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

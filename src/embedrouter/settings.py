@@ -1,0 +1,113 @@
+"""Settings, from four places: flags over environment over one TOML file over the defaults.
+
+Every setting is a field of `Settings`; its flag is `--like-this`, its variable `EMBEDROUTER_LIKE_THIS`, its TOML key
+`like_this`. An unknown name stops the start and names the nearest known one: a typing error must never pass for a
+default.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from embedrouter.errors import SettingsError, nearest
+
+ENV_PREFIX = "EMBEDROUTER_"
+
+Precision = Literal["auto", "float32", "bfloat16"]
+EngineName = Literal["auto", "openvino"]
+LogFormat = Literal["text", "json"]
+
+
+def _xdg(variable: str, fallback: str) -> Path:
+    return Path(os.environ.get(variable) or Path.home() / fallback) / "embedrouter"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings of a server, validated. Sizes name their unit."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8000
+    data_dir: Path = msgspec.field(default_factory=lambda: _xdg("XDG_DATA_HOME", ".local/share"))
+    cache_dir: Path = msgspec.field(default_factory=lambda: _xdg("XDG_CACHE_HOME", ".cache"))
+    model_dir: Path | None = None  # a folder that holds the weights; else the cache, the hub, the package
+    offline: bool = False  # never reach for the network, not even for missing weights
+    engine: EngineName = "auto"
+    precision: Precision = "auto"
+    threads: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 0  # 0: as many as the cgroup and the affinity allow
+    api_key: str | None = None
+    new_key: bool = False  # replace the kept key by a new one, and print it
+    model_aliases: dict[str, str] = {}
+    max_body_mib: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 32
+    max_queued_tokens: Annotated[int, msgspec.Meta(ge=8192)] = 2_000_000
+    body_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
+    request_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 300.0
+    drain_s: Annotated[float, msgspec.Meta(ge=0)] = 30.0  # how long SIGTERM waits for what was accepted
+    log_format: LogFormat = "text"
+    access_log: bool = False
+
+
+NAMES = tuple(field.name for field in msgspec.structs.fields(Settings))
+
+
+def load(flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | None = None) -> Settings:
+    """Merge the four sources into validated `Settings`.
+
+    flags: only what the user gave (None means "not given"). config: the TOML file; also `EMBEDROUTER_CONFIG`.
+    Raises SettingsError naming the source, the setting and what would be right.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    variables = _from_environment(environ)
+    path = config or (Path(variables.pop("config")) if "config" in variables else None)
+    variables.pop("config", None)
+    merged = _checked(_from_toml(path), f"in {path}", strict=True) if path else {}
+    merged |= _checked(variables, "in the environment", strict=False)
+    merged |= _checked(given, "on the command line", strict=False)
+    return Settings(**merged)
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    found = {}
+    for variable, value in environ.items():
+        if not variable.startswith(ENV_PREFIX) or value == "":
+            continue
+        name = variable.removeprefix(ENV_PREFIX).lower()
+        if name not in NAMES and name != "config":
+            known = [ENV_PREFIX + n.upper() for n in (*NAMES, "config")]
+            raise SettingsError(f"unknown variable {variable}{nearest(variable, known)}")
+        found[name] = value
+    return found
+
+
+def _from_toml(path: Path) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}") from error
+    for name in table:
+        if name not in NAMES:
+            raise SettingsError(f'unknown setting "{name}" in {path}{nearest(name, NAMES)}')
+    return table
+
+
+def _checked(values: Mapping[str, Any], source: str, *, strict: bool) -> dict[str, Any]:
+    types = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+    checked = {}
+    for name, value in values.items():
+        try:
+            text = str(value) if isinstance(value, Path) else value
+            checked[name] = msgspec.convert(text, types[name], strict=strict, dec_hook=_decode_path)
+        except msgspec.ValidationError as error:
+            raise SettingsError(f'setting "{name}" {source}: {error} (got {value!r})') from error
+    return checked
+
+
+def _decode_path(kind: type, value: Any) -> Any:
+    if kind is Path and isinstance(value, str):
+        return Path(value).expanduser()
+    raise NotImplementedError(f"settings hold no {kind}")

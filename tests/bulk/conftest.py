@@ -1,0 +1,8 @@
+import pytest
+
+from .encoders import HashEncoder
+
+
+@pytest.fixture
+def encoder() -> HashEncoder:
+    return HashEncoder()
