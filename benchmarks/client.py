@@ -10,6 +10,7 @@ import http.client
 import json
 import shutil
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -80,8 +81,8 @@ def embed_all(
     parts = []
     for start in range(0, len(texts), batch):
         parts.append(embed(url, key, texts[start : start + batch], truncate=truncate))
-        print(f"\r{start + len(parts[-1]):,} of {len(texts):,}", end="", flush=True)
-    print("\r" + " " * 30, end="\r")
+        if sys.stderr.isatty():
+            print(f"\r{start + len(parts[-1]):,} of {len(texts):,} texts ", end="", file=sys.stderr, flush=True)
     return np.concatenate(parts)
 
 

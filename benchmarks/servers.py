@@ -52,9 +52,9 @@ class Server:
                         return
             except (urllib.error.URLError, OSError):
                 pass
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                tail = self.log.read_text(errors="replace")[-2000:]
-                sys.exit(f"{self.name} did not get ready (exit status {self._process.poll()}):\n{tail}")
+            self.require_alive()
+            if time.monotonic() > deadline:
+                sys.exit(f"{self.name} was not ready in {START_LIMIT_S:.0f} s; its log is {self.log}")
             time.sleep(0.01)
 
     @property
@@ -73,10 +73,17 @@ class Server:
                 pages += int(fields[21])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
+    def require_alive(self) -> None:
+        """End the run with the end of the server's log if it is gone."""
+        if not self.alive:
+            tail = self.log.read_text(errors="replace")[-4000:]
+            sys.exit(f"{self.name} ended with status {self._process.poll()}:\n{tail}")
+
     def pause(self) -> None:
         pause(self._process)
 
     def resume(self) -> None:
+        self.require_alive()
         resume(self._process)
 
     def close(self) -> None:

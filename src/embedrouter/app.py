@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from litestar import Litestar
+from litestar import Litestar, Router
 from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
@@ -27,6 +27,15 @@ from embedrouter.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
+_API = (
+    embeddings.create_embeddings,
+    models.list_models,
+    models.list_embedding_models,
+    models.count_models,
+    models.get_model,
+    models.list_endpoints,
+    models.list_providers,
+)
 _QUANTIZATION = {"float32": "fp32", "bfloat16": "bf16"}
 
 
@@ -40,6 +49,7 @@ def load_model(settings: Settings, report: "logging.Logger | None" = None) -> Mi
         cache_dir=settings.cache_dir,
         offline=settings.offline,
         max_queued_tokens=settings.max_queued_tokens,
+        max_wait=settings.max_wait_s,
         report=(report or log).info,
     )
 
@@ -76,13 +86,9 @@ def make_app(context: Context) -> Litestar:
     return Litestar.from_config(
         AppConfig(
             route_handlers=[
-                embeddings.create_embeddings,
-                models.list_models,
-                models.list_embedding_models,
-                models.count_models,
-                models.get_model,
-                models.list_endpoints,
-                models.list_providers,
+                # OpenRouter's base, and the one that OpenAI's clients are used to.
+                Router("/api/v1", route_handlers=_API),
+                Router("/v1", route_handlers=_API, include_in_schema=False),
                 health.health,
                 health.ready,
                 health.metrics,

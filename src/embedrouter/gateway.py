@@ -41,7 +41,7 @@ class EmbedResult(NamedTuple):
     fingerprint: str
     truncated: int  # inputs that were cut
     windows: int  # sequences beyond the first of each input
-    seconds: float
+    tokenize_seconds: float
 
 
 def new_generation_id() -> str:
@@ -60,7 +60,6 @@ class Gateway:
 
     async def embed(self, request: EmbedRequest) -> EmbedResult:
         """Serve one request. Raises EmbedRouterError; cancelling it gives the work up."""
-        started = time.perf_counter()
         model = self.catalog.find(request.model)
         if request.dimensions is not None and request.dimensions > model.dimensions:
             raise InvalidRequestError(
@@ -79,7 +78,7 @@ class Gateway:
             fingerprint=answer.fingerprint,
             truncated=answer.truncated,
             windows=answer.windows,
-            seconds=time.perf_counter() - started,
+            tokenize_seconds=answer.tokenize_seconds,
         )
 
     async def _ask(self, endpoint: Endpoint, call: EmbedCall) -> EmbedAnswer:

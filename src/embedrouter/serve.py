@@ -90,7 +90,7 @@ def _banner(url: str, keys: KeyRing, model: MiniLM) -> str:
     if keys.secret is not None:
         key, header = keys.secret, f"'Authorization: Bearer {keys.secret}'"
     else:
-        key = f"{keys.label} (shown when it was made; --new-key makes another)"
+        key = f"{keys.label} (shown in full only when it is made; --new-key makes another)"
         header = '"Authorization: Bearer $EMBEDROUTER_API_KEY"'
     body = f'{{"model": "{SLUG}", "input": "Hello, world"}}'
     return (

@@ -43,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     model_aliases: dict[str, str] = {}
     max_body_mib: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 32
     max_queued_tokens: Annotated[int, msgspec.Meta(ge=8192)] = 2_000_000
+    max_wait_s: Annotated[float, msgspec.Meta(gt=0)] = 10.0  # a queue that takes longer refuses what comes
     body_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
     request_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 300.0
     drain_s: Annotated[float, msgspec.Meta(ge=0)] = 30.0  # how long SIGTERM waits for what was accepted

@@ -1,6 +1,7 @@
 """An engine without a model: deterministic, observable, and as badly behaved as a test wants it."""
 
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -80,10 +81,13 @@ def running(
     *,
     token_budget: int = 512,
     max_queued_tokens: int = 2_000_000,
+    max_wait: float = 1e9,
     watcher: Watcher | None = None,
 ) -> Iterator[Batcher]:
     """A batcher that is always stopped."""
-    batcher = Batcher(engine, token_budget=token_budget, max_queued_tokens=max_queued_tokens, watcher=watcher)
+    batcher = Batcher(
+        engine, token_budget=token_budget, max_queued_tokens=max_queued_tokens, max_wait=max_wait, watcher=watcher
+    )
     try:
         yield batcher
     finally:
@@ -97,3 +101,11 @@ def occupy(engine: FakeEngine, batcher: Batcher) -> None:
     for worker in range(engine.workers):
         batcher.submit([sequence(2, tag=-1 - worker)])
         engine.wait_entered()
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until it is true, at most as long as a test has patience."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.002)

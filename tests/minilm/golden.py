@@ -27,5 +27,6 @@ def golden() -> Golden:
         seq256 = arrays["seq256"]
         windows = seq256.copy()
         windows[arrays["windows_index"]] = arrays["windows"]
-    return Golden([row["id"] for row in rows], [row["text"] for row in rows], [row["tokens"] for row in rows],
-                  seq256, windows)
+    return Golden(
+        [row["id"] for row in rows], [row["text"] for row in rows], [row["tokens"] for row in rows], seq256, windows
+    )

@@ -6,9 +6,8 @@ Most tests first `occupy` every worker, then queue, then open the gate: what a w
 import gc
 import random
 import threading
-import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
 
 import numpy as np
@@ -17,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedrouter.errors import OverloadedError, ProviderUnavailableError
-from embedrouter.minilm.batcher import Batcher, BatchStats
+from embedrouter.minilm.batcher import _BUCKET, Batcher, BatchStats
 from embedrouter.minilm.windows import Ids, Vectors
 
-from .fakes import PATIENCE, FakeEngine, occupy, running, sequence, vectors_of
+from .fakes import PATIENCE, FakeEngine, eventually, occupy, running, sequence, vectors_of
 
 
 def bulk(count: int, seed: int = 0, lengths: tuple[int, int] = (8, 64)) -> list[Ids]:
@@ -32,16 +31,9 @@ def answer(future: "Future[Vectors]") -> Vectors:
     return future.result(PATIENCE)
 
 
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.002)
-
-
 def padded(batch: Sequence[Ids]) -> int:
-    """What a batch costs an engine that pads to the longest sequence, in steps of 8."""
-    return len(batch) * -(-max(map(len, batch)) // 8) * 8
+    """What a batch costs an engine that pads to the longest sequence, as the batcher counts it."""
+    return len(batch) * -(-max(map(len, batch)) // _BUCKET) * _BUCKET
 
 
 # --- no timers, good batches
@@ -97,7 +89,7 @@ def test_batches_keep_to_the_budget_pad_little_and_answer_in_order(
     for batch in engine.batches:
         real = sum(map(len, batch))
         if pads:
-            same_bucket = len({(len(ids) - 1) // 8 for ids in batch}) == 1
+            same_bucket = len({(len(ids) - 1) // _BUCKET for ids in batch}) == 1
             assert padded(batch) <= budget
             assert same_bucket or padded(batch) <= 1.15 * real + 16
         else:
@@ -201,23 +193,17 @@ def test_a_bulk_request_finishes_under_more_single_texts_than_fit() -> None:
 
 def test_asking_for_the_same_bulk_twice_buys_no_precedence() -> None:
     """A retry shares the first request's sequences; it must not lift all of them before everybody else."""
-    texts = bulk(1024)
-    singles: list[Future[Vectors]] = []
-    futures: list[Future[Vectors]] = []
-
-    def hook(_: Sequence[Ids]) -> None:
-        if len(engine.batches) == 10:
-            futures.append(batcher.submit(texts))
-            singles.append(batcher.submit([sequence(200, tag=-100)]))
-
-    engine = FakeEngine(hook=hook)
+    engine = FakeEngine()
     with running(engine) as batcher:
-        futures.append(batcher.submit(texts))
+        occupy(engine, batcher)
+        futures = [batcher.submit(bulk(1024)) for _ in range(2)]
+        single = batcher.submit([sequence(200, tag=-100)])
+        engine.gate.set()
+        answer(single)
         for future in futures:
-            answer(future)
-        answer(futures[1])
-        answer(singles[0])
-    assert engine.batch_of(sequence(200, tag=-100)) <= 13
+            np.testing.assert_array_equal(answer(future), vectors_of(bulk(1024)))
+    assert engine.batch_of(sequence(200, tag=-100)) <= 3
+    assert len(engine.served()) == 1 + 1024 + 1
 
 
 def test_a_text_wanted_by_a_new_caller_moves_up_for_both() -> None:
@@ -461,6 +447,22 @@ def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
     assert sequence(201).tobytes() in engine.served()
 
 
+def test_a_queue_that_takes_too_long_refuses_and_says_when_to_come_back() -> None:
+    engine = FakeEngine()
+    with running(engine, max_wait=0.5) as batcher:
+        occupy(engine, batcher)
+        first = batcher.submit([sequence(250, tag) for tag in range(1, 401)])  # 100,000 tokens, taken as nothing waits
+        batcher._rate = 25_000.0  # tokens a second
+        with pytest.raises(OverloadedError) as caught:
+            batcher.submit([sequence(3)])
+        assert caught.value.retry_after in (3, 4)
+        batcher._rate = 250_000.0
+        second = batcher.submit([sequence(3)])
+        engine.gate.set()
+        answer(first)
+        answer(second)
+
+
 def test_a_refused_request_leaves_nothing_in_the_queue() -> None:
     engine = FakeEngine()
     with running(engine, max_queued_tokens=1000) as batcher:
@@ -479,12 +481,18 @@ def test_a_request_of_any_size_is_taken_when_nothing_waits() -> None:
     with running(engine, max_queued_tokens=1000) as batcher:
         occupy(engine, batcher)  # computing, but nothing waits
         batcher.check_room(100_000)
-        assert answer_after(engine, batcher.submit(bulk(500))).shape == (500, 384)
+        future = batcher.submit(bulk(500))
+        engine.gate.set()
+        assert answer(future).shape == (500, 384)
 
 
-def answer_after(engine: FakeEngine, future: "Future[Vectors]") -> Vectors:
-    engine.gate.set()
-    return answer(future)
+@pytest.mark.xfail(reason="a given-up request holds its place until a worker meets it: see Batcher._is_wanted")
+def test_a_request_that_was_given_up_makes_room_at_once() -> None:
+    engine = FakeEngine()
+    with running(engine, max_queued_tokens=1000) as batcher:
+        occupy(engine, batcher)
+        batcher.submit([sequence(200, tag) for tag in range(1, 6)]).cancel()
+        batcher.check_room(200)
 
 
 # --- stopping
@@ -560,14 +568,13 @@ def residue(batcher: Batcher) -> tuple[int, int, int, int]:
         )
 
 
-@pytest.mark.parametrize("requests", [1, 2, 3, 4, 5])
-def test_an_idle_batcher_holds_nothing(requests: int) -> None:
-    engine = FakeEngine()
-    with running(engine) as batcher:
-        for seed in range(1, requests + 1):
-            answer(batcher.submit(bulk(100 * seed, seed)))
-        eventually(lambda: batcher._idle == 1)
-        assert residue(batcher) == (0, 0, 0, 0)
+@pytest.mark.parametrize("count", range(1, 100, 7))
+def test_an_idle_batcher_holds_nothing(count: int) -> None:
+    with running(FakeEngine()) as batcher:
+        answer(batcher.submit(bulk(count)))
+        given_up = batcher.submit(bulk(count, seed=1))
+        given_up.cancel()
+        eventually(lambda: residue(batcher) == (0, 0, 0, 0))
 
 
 def test_an_answer_is_freed_with_its_future_and_without_the_collector() -> None:
@@ -649,7 +656,6 @@ def test_whatever_callers_and_engine_do_everyone_is_answered_rightly(
             else:
                 np.testing.assert_array_equal(vectors, vectors_of(sequences))
                 assert not misbehaves or all(ids[0] not in (POISON, DEADLY) for ids in sequences)
-        eventually(lambda: batcher._idle == workers)
-        assert residue(batcher) == (0, 0, 0, 0)
-        assert batcher.live_workers == workers
+        eventually(lambda: residue(batcher) == (0, 0, 0, 0))
+        eventually(lambda: batcher.live_workers == workers)
         assert all(padded(batch) <= 512 for batch in engine.batches) or not pads

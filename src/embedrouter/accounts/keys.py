@@ -20,7 +20,7 @@ _SHORTEST: Final = 16  # characters of a key that an operator chooses
 
 
 class KeyRing(NamedTuple):
-    """The one key. `secret` is None when the key was made at an earlier start and only its hash is known."""
+    """The one key. `secret` is given only when the key was made just now: it is shown this once."""
 
     digest: bytes  # raw SHA-256, 32 bytes
     label: str
@@ -39,7 +39,7 @@ def open_keys(data_dir: Path, api_key: str | None, *, new_key: bool = False) -> 
                 f"EMBEDROUTER_API_KEY must be at least {_SHORTEST} printable ASCII characters without spaces; "
                 f"leave it out to have one made"
             )
-        return _ring(api_key)
+        return _ring(api_key)._replace(secret=None)
     path = data_dir / _FILE
     if path.is_file() and not new_key:
         return _kept(path)

@@ -125,7 +125,7 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
 def invalid_field(error: msgspec.ValidationError) -> InvalidRequestError:
     """`Expected `int`, got `str` - at `$.dimensions`` told as `dimensions: expected int, got str`."""
     what, _, path = str(error).partition(" - at `")
-    field = path.rstrip("`").removeprefix("$").removeprefix(".")
+    field = path.removeprefix("key` in `").rstrip("`").removeprefix("$").removeprefix(".")
     what = what.replace("`", "")
     if what.startswith("Object missing required field "):
         field = ".".join(filter(None, (field, what.rpartition(" ")[2])))

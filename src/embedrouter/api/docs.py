@@ -45,6 +45,11 @@ _PAGE: Final = """<!doctype html>
 <title>embedrouter API</title>
 <link rel="stylesheet" href="/docs/swagger-ui.css">
 <link rel="icon" href="data:,">
+<style>
+@media (prefers-color-scheme: dark) {
+  html { background: #fff; filter: invert(0.9) hue-rotate(180deg); }
+}
+</style>
 </head>
 <body>
 <div id="docs"></div>

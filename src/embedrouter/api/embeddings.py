@@ -16,7 +16,7 @@ from embedrouter.api.context import Context
 from embedrouter.api.inputs import normalise
 from embedrouter.api.problems import problem, unforeseen
 from embedrouter.api.schemas import EmbeddingsRequest
-from embedrouter.errors import EmbedRouterError
+from embedrouter.errors import EmbedRouterError, InvalidRequestError
 from embedrouter.gateway import EmbedRequest, EmbedResult, new_generation_id
 from embedrouter.minilm.windows import LongInput
 from embedrouter.routing.preferences import ProviderPreferences
@@ -33,7 +33,7 @@ JsonRequest = Request[Any, Any, State]
 
 
 @post(
-    ["/api/v1/embeddings", "/v1/embeddings"],
+    "/embeddings",
     status_code=200,
     summary="Embed texts",
     tags=["Embeddings"],
@@ -54,9 +54,9 @@ async def create_embeddings(request: JsonRequest, context: Context) -> Response[
         response = await _answered(context, wanted, result, headers)
         reason = None
     except ClientGone:
-        reason = "client_closed"
-        status = 499
-        response = Response(b"", status_code=status, headers=headers)
+        # Mostly nobody reads this; a client that broke its own chunked encoding does.
+        reason, status = "client_closed", 499
+        response = problem(InvalidRequestError("the request ended before its body was complete"), headers)
     except EmbedRouterError as error:
         reason, status = error.error_type, error.status
         response = problem(error, headers)
@@ -142,6 +142,7 @@ async def _answered(
     else:
         body = await asyncio.to_thread(embeddings_json, result, generation_id, as_base64=as_base64)
     context.metrics.stages["encode"].observe(time.perf_counter() - started)
+    context.metrics.stages["tokenize"].observe(result.tokenize_seconds)
     context.metrics.embedded(len(result.vectors), result.prompt_tokens, result.truncated, result.windows)
     headers["X-Embedding-Fingerprint"] = result.fingerprint
     if result.truncated:

@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 from embedrouter.api.schemas import MAX_ITEMS, ContentInput, Input
 from embedrouter.errors import InvalidRequestError
 
-_LARGEST_CL100K: Final = 100_276
+_LARGEST_CL100K: Final = 100_255  # its special tokens stand for no text, and rs-bpe panics on them
 _REPEATED: Final = 40  # characters of a caller's word that an error repeats
 
 
@@ -27,9 +27,9 @@ def normalise(given: Input, token_encoding: str | None) -> list[str] | list[list
             metadata={"field": "X-Token-Encoding"},
         )
     items: Sequence[Any] = [given] if isinstance(given, str) else given
-    kind = type(items[0])
+    kind = _kind(items[0])
     for index, item in enumerate(items):
-        if type(item) is not kind:
+        if _kind(item) is not kind:
             raise _bad(index, "all items must be of one kind: texts, token ids, lists of token ids or objects")
     if kind is int:
         items = [items]  # one input as a flat list of ids
@@ -42,14 +42,28 @@ def normalise(given: Input, token_encoding: str | None) -> list[str] | list[list
         texts = cast("list[str]", list(items))
     elif kind is ContentInput:
         texts = [_text_of(item, index) for index, item in enumerate(items)]
-    elif encoding == "model":
-        return cast("list[list[int]]", items)
     else:
-        texts = [_decoded(ids, index) for index, ids in enumerate(items)]
+        lists = [_whole(ids, index) for index, ids in enumerate(items)]
+        if encoding == "model":
+            return lists
+        texts = [_decoded(ids, index) for index, ids in enumerate(lists)]
     for index, text in enumerate(texts):
         if not text:
             raise _bad(index, "is empty; every input must have at least one character")
     return texts
+
+
+def _kind(item: Any) -> type:
+    return int if isinstance(item, float) else type(item)
+
+
+def _whole(ids: list[int | float], index: int) -> list[int]:
+    """Token ids as integers, also those that came as 15339.0."""
+    if all(type(one) is int for one in ids):
+        return cast("list[int]", ids)
+    if not all(float(one).is_integer() for one in ids):
+        raise _bad(index, "has a token id that is not a whole number")
+    return [int(one) for one in ids]
 
 
 def _text_of(item: ContentInput, index: int) -> str:

@@ -15,7 +15,6 @@ from embedrouter.catalog.select import ModelFilter, Sort, select
 from embedrouter.gateway import PICO
 
 _PER_MILLION: Final = 1_000_000  # USD per million tokens is this many pico-USD per token
-_BASES: Final = ("/api/v1", "/v1")
 _ARCHITECTURE: Final = {
     "modality": "text->embeddings",
     "input_modalities": ["text"],
@@ -24,32 +23,30 @@ _ARCHITECTURE: Final = {
     "instruct_type": None,
 }
 
-Offset = Annotated[int, Parameter(ge=0, le=1_000_000, description="Models to pass over.")]
-Limit = Annotated[int, Parameter(ge=1, le=1000, description="Models to return at most; all if left out.")]
-Csv = Annotated[str, Parameter(max_length=1000)]
-Usd = Annotated[float, Parameter(ge=0, le=1_000_000, description="USD per million prompt tokens.")]
+# The None is inside: Litestar reads neither the constraints nor the name of an Annotated that is part of a union.
+Offset = Annotated[int | None, Parameter(ge=0, le=1_000_000, description="Models to pass over.")]
+Limit = Annotated[int | None, Parameter(ge=1, le=1000, description="Models to return at most; all if left out.")]
+Csv = Annotated[str | None, Parameter(max_length=1000)]
+Usd = Annotated[float | None, Parameter(ge=0, le=1_000_000, description="USD per million prompt tokens.")]
+Tokens = Annotated[int | None, Parameter(query="context", ge=0, le=100_000_000, description="The least context.")]
 AnyRequest = Request[Any, Any, State]
 
 
-def _paths(path: str) -> list[str]:
-    return [base + path for base in _BASES]
-
-
-@get(_paths("/models"), summary="List the models", tags=["Models"], operation_id="listModels")
+@get("/models", summary="List the models", tags=["Models"], operation_id="listModels")
 async def list_models(
     request: AnyRequest,
     context: Context,
-    offset: Offset | None = None,
-    limit: Limit | None = None,
-    output_modalities: Csv | None = None,
-    input_modalities: Csv | None = None,
-    q: Csv | None = None,
-    context_at_least: Annotated[int, Parameter(query="context", ge=0, le=100_000_000)] | None = None,
-    min_price: Usd | None = None,
-    max_price: Usd | None = None,
-    model_authors: Csv | None = None,
-    providers: Csv | None = None,
-    supported_parameters: Csv | None = None,
+    offset: Offset = None,
+    limit: Limit = None,
+    output_modalities: Csv = None,
+    input_modalities: Csv = None,
+    q: Csv = None,
+    context_at_least: Tokens = None,
+    min_price: Usd = None,
+    max_price: Usd = None,
+    model_authors: Csv = None,
+    providers: Csv = None,
+    supported_parameters: Csv = None,
     zdr: Literal["true", "false"] | None = None,
     sort: Sort | None = None,
 ) -> dict[str, Any]:
@@ -71,33 +68,33 @@ async def list_models(
 
 
 @get(
-    _paths("/embeddings/models"),
+    "/embeddings/models",
     summary="List the embedding models",
     tags=["Models"],
     operation_id="listEmbeddingsModels",
 )
 async def list_embedding_models(
-    request: AnyRequest, context: Context, offset: Offset | None = None, limit: Limit | None = None
+    request: AnyRequest, context: Context, offset: Offset = None, limit: Limit = None
 ) -> dict[str, Any]:
     """The same list: every model here embeds."""
     return _page(request, context.gateway.catalog.models, offset, limit)
 
 
-@get(_paths("/models/count"), summary="Count the models", tags=["Models"], operation_id="countModels")
-async def count_models(context: Context, output_modalities: Csv | None = None) -> dict[str, Any]:
+@get("/models/count", summary="Count the models", tags=["Models"], operation_id="countModels")
+async def count_models(context: Context, output_modalities: Csv = None) -> dict[str, Any]:
     """How many models `GET /models` lists."""
     found = select(context.gateway.catalog.models, ModelFilter(output_modalities=_words(output_modalities)))
     return {"data": {"count": len(found)}}
 
 
-@get(_paths("/model/{author:str}/{slug:str}"), summary="Get one model", tags=["Models"], operation_id="getModel")
+@get("/model/{author:str}/{slug:str}", summary="Get one model", tags=["Models"], operation_id="getModel")
 async def get_model(context: Context, author: str, slug: str) -> dict[str, Any]:
     """One model by its slug, canonical slug or alias."""
     return {"data": _model_json(context.gateway.catalog.find(f"{author}/{slug}"))}
 
 
 @get(
-    _paths("/models/{author:str}/{slug:str}/endpoints"),
+    "/models/{author:str}/{slug:str}/endpoints",
     summary="List a model's endpoints",
     tags=["Endpoints"],
     operation_id="listEndpoints",
@@ -117,7 +114,7 @@ async def list_endpoints(context: Context, author: str, slug: str) -> dict[str, 
     }
 
 
-@get(_paths("/providers"), summary="List the providers", tags=["Providers"], operation_id="listProviders")
+@get("/providers", summary="List the providers", tags=["Providers"], operation_id="listProviders")
 async def list_providers(context: Context) -> dict[str, Any]:
     """Everyone who serves a model here."""
     return {"data": [msgspec.to_builtins(provider) for provider in context.gateway.catalog.providers]}

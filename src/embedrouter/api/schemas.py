@@ -29,8 +29,9 @@ class ContentInput(msgspec.Struct, frozen=True, kw_only=True):
     content: Annotated[list[ContentPart], msgspec.Meta(min_length=1)]
 
 
-TokenIds = Annotated[list[int], msgspec.Meta(min_length=1)]
-Items = Annotated[list[str | int | TokenIds | ContentInput], msgspec.Meta(min_length=1)]
+# OpenRouter's own clients send token ids as floats: 15339.0.
+TokenIds = Annotated[list[int | float], msgspec.Meta(min_length=1)]
+Items = Annotated[list[str | int | float | TokenIds | ContentInput], msgspec.Meta(min_length=1)]
 Input = str | Items
 
 

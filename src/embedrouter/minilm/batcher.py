@@ -31,11 +31,11 @@ from embedrouter.minilm.windows import Ids, Vectors
 
 log = logging.getLogger(__name__)
 
-_BUCKET: Final = 8  # lengths are grouped by this many tokens
+_BUCKET: Final = 2  # lengths are grouped by this many tokens
 _OLDEST_EACH: Final = 4  # each fourth batch is seeded by age
 _MAX_PADDING: Final = 1.15  # a padding engine's batch may cost this much more than its tokens ...
 _FREE_PADDING: Final = 16  # ... and this many tokens more, about what starting another batch costs
-_SMALL: Final = 64  # tokens; a batch below this is not divided among idle workers
+_SMALL: Final = 32  # tokens; a batch below this is not divided among idle workers
 
 
 class BatchStats(NamedTuple):
@@ -90,14 +90,20 @@ class Batcher:
         *,
         token_budget: int = 512,
         max_queued_tokens: int = 2_000_000,
+        max_wait: float = 10.0,
         watcher: Watcher | None = None,
     ) -> None:
-        """token_budget: padded tokens of one batch, at least 256. max_queued_tokens: more is refused with 503."""
+        """token_budget: padded tokens of one batch, at least 256.
+
+        What comes is refused when more than max_queued_tokens would wait, or what waits already takes longer than
+        max_wait seconds at the rate measured lately.
+        """
         if token_budget < MAX_LENGTH:
             raise ValueError(f"token_budget must be at least {MAX_LENGTH}, the longest sequence")
         self._engine = engine
         self._budget = token_budget
         self._max_queued = max_queued_tokens
+        self._max_wait = max_wait
         self.watcher = watcher
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
@@ -121,14 +127,16 @@ class Batcher:
     @property
     def live_workers(self) -> int:
         """Worker threads that run now."""
-        return sum(thread.is_alive() for thread in self._threads)
+        return sum(thread.is_alive() for thread in list(self._threads))
 
     def submit(self, sequences: Sequence[Ids]) -> "Future[Vectors]":
         """Queue one caller's sequences; the future gives their vectors (n, 384) in order.
 
         Cancelling the future drops what has not been computed. Raises OverloadedError when the queue is full; a call
-        of any size is taken when nothing waits.
+        of any size is taken when nothing waits. Raises ValueError for a sequence of no or more than 256 ids.
         """
+        if any(not 1 <= len(ids) <= MAX_LENGTH for ids in sequences):
+            raise ValueError(f"a sequence has 1 to {MAX_LENGTH} ids")
         call = _Call(len(sequences))
         if not sequences:
             call.future.set_result(call.vectors)
@@ -141,6 +149,7 @@ class Batcher:
         with self._lock:
             self._admit(tokens)
             virtual_start = self._virtual_now
+            moved: set[int] = set()
             for place in order:
                 ids, key = sequences[place], keys[place]
                 item = self._in_flight.get(key)
@@ -154,23 +163,28 @@ class Batcher:
                 elif not item.taken and virtual_start < item.virtual_start:
                     # The same text from a caller with more right to be served: it moves up for both.
                     item.virtual_start = virtual_start
-                    heapq.heapify(self._buckets[item.bucket])
+                    virtual_start += len(ids)
+                    moved.add(item.bucket)
                 item.wanted_by.append((call, place))
+            for bucket in moved:
+                heapq.heapify(self._buckets[bucket])
             self._work.notify(min(self._idle, 1 + tokens // _SMALL))
         return call.future
 
-    def check_room(self, tokens: int) -> None:
-        """Raise OverloadedError if about `tokens` more would not be taken now."""
+    def check_room(self, tokens: int, ahead: int = 0) -> None:
+        """Raise OverloadedError if about `tokens` more would not be taken behind `ahead` that are on their way."""
         with self._lock:
-            self._admit(tokens)
+            self._admit(tokens, ahead)
 
-    def _admit(self, tokens: int) -> None:
+    def _admit(self, tokens: int, ahead: int = 0) -> None:
         if self._closing:
             raise OverloadedError("the server is shutting down", retry_after=5)
-        if self.queued_tokens and self.queued_tokens + tokens > self._max_queued:
-            wait = max(1, round(self.queued_tokens / self._rate))
+        queued = self.queued_tokens + ahead
+        seconds = queued / self._rate
+        if queued and (queued + tokens > self._max_queued or seconds > self._max_wait):
+            wait = max(1, round(seconds - self._max_wait))
             raise OverloadedError(
-                f"the queue is full ({self.queued_tokens:,} tokens wait); try again in {wait} s", retry_after=wait
+                f"the queue is full ({queued:,} tokens wait); try again in {wait} s", retry_after=wait
             )
 
     def close(self, timeout: float | None = None) -> None:
@@ -178,37 +192,48 @@ class Batcher:
         with self._lock:
             self._closing = True
             self._work.notify_all()
-            threads = list(self._threads)
         deadline = None if timeout is None else time.monotonic() + timeout
-        for thread in threads:
-            thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        while (left := None if deadline is None else deadline - time.monotonic()) is None or left > 0:
+            thread = next(iter(list(self._threads)), None)  # looked up anew: one that dies now is replaced by another
+            if thread is None:
+                break
+            thread.join(left)
 
     # --- the workers
 
     def _start_worker(self) -> None:
         thread = threading.Thread(target=self._worker, name="embedrouter-worker", daemon=True)
-        self._threads.add(thread)
         thread.start()
+        self._threads.add(thread)  # before the thread can leave: that takes the lock, which the caller holds
 
     def _worker(self) -> None:
         try:
-            while (batch := self._next_batch()) is not None:
-                self._compute(batch)
+            while self._serve():
+                pass
         except BaseException:
             log.exception("a model worker died and is replaced")
             with self._lock:
                 self.restarts += 1
-                if not self._closing:
-                    self._start_worker()
+                self._start_worker()  # also when closing: what was taken is still to be answered
         finally:
             with self._lock:
                 self._threads.discard(threading.current_thread())
+
+    def _serve(self) -> bool:
+        # In a function of its own, so that a worker that waits holds on to no answer.
+        batch = self._next_batch()
+        if batch is None:
+            return False
+        self._compute(batch)
+        return True
 
     def _next_batch(self) -> list[_Item] | None:
         """Wait for work and take a batch; None when closing and nothing is left."""
         with self._work:
             while True:
                 if batch := self._take():
+                    if self.queued_tokens and self._idle:
+                        self._work.notify()
                     return batch
                 if self._closing:
                     return None
@@ -222,7 +247,6 @@ class Batcher:
         seed = self._seed()
         if seed is None:
             return []
-        self._virtual_now = max(self._virtual_now, seed.virtual_start)
         budget = self._budget
         if self._idle:
             budget = max(_SMALL, len(seed.ids), min(budget, self.queued_tokens // (self._idle + 1)))
@@ -253,9 +277,12 @@ class Batcher:
                 item = self._by_age.popleft()
                 if not item.taken and self._is_wanted(item):
                     return item
-            return None
         heads = [head for bucket in range(len(self._buckets)) if (head := self._head(bucket)) is not None]
-        return min(heads, default=None)
+        seed = min(heads, default=None)
+        if seed is not None:
+            # Only a fair seed moves the clock: one chosen by age may be far ahead, and newcomers would start behind it.
+            self._virtual_now = max(self._virtual_now, seed.virtual_start)
+        return seed
 
     def _head(self, bucket: int) -> _Item | None:
         """The first item of a bucket that still has to be computed; what is in front of it is dropped."""
@@ -283,7 +310,10 @@ class Batcher:
         started = time.monotonic()
         vectors: Vectors | None = None
         try:
-            vectors = self._engine.embed([item.ids for item in batch])
+            computed = self._engine.embed([item.ids for item in batch])
+            if computed.shape != (len(batch), DIMENSIONS):
+                raise ValueError(f"the engine answered {computed.shape} for {len(batch)} sequences")
+            vectors = computed
         except Exception:
             log.exception("a batch of %d sequences failed", len(batch))
         finally:

@@ -16,7 +16,7 @@ from typing import Final, Literal, Self
 
 import numpy as np
 
-from embedrouter.errors import InvalidRequestError
+from embedrouter.errors import InvalidRequestError, OverloadedError
 from embedrouter.minilm.batcher import Batcher, Watcher
 from embedrouter.minilm.engines.base import Engine
 from embedrouter.minilm.engines.choose import make_engine
@@ -49,20 +49,21 @@ class MiniLM:
         cache_dir: Path | str | None = None,
         offline: bool = False,
         max_queued_tokens: int = 2_000_000,
+        max_wait: float = 10.0,
         report: Callable[[str], None] = print,
         watcher: Watcher | None = None,
     ) -> None:
         """Find, check and load the weights; the first time, fetch them.
 
         folder: one that holds model.safetensors and tokenizer.json. threads: 0 for all the process may use.
-        report: receives lines for people while weights are fetched. Raises WeightsError, SettingsError.
+        max_queued_tokens, max_wait: see Batcher. report: receives lines for people while weights are fetched. Raises WeightsError, SettingsError.
         """
         cache = Path(cache_dir) if cache_dir is not None else Settings().cache_dir
         self.weights: Weights = ensure(Path(folder) if folder else None, cache, offline=offline, report=report)
         self.tokenizer = Tokenizer(self.weights.tokenizer)
         self.engine: Engine = make_engine(self.weights, engine, precision, threads)
         self.pipeline = Pipeline(
-            self.tokenizer, Batcher(self.engine, max_queued_tokens=max_queued_tokens, watcher=watcher)
+            self.tokenizer, Batcher(self.engine, max_queued_tokens=max_queued_tokens, max_wait=max_wait, watcher=watcher)
         )
 
     def fingerprint(self, rule: LongInput = LongInput.WINDOWS) -> str:
@@ -89,21 +90,36 @@ class MiniLM:
         _check_kinds(batch)
         rule = LongInput.of(truncate)
         vectors = np.empty((len(batch), DIMENSIONS), np.float32)
-        running: deque[tuple[int, Future[Embedded]]] = deque()
-        starts = iter(range(0, len(batch), _CHUNK))
+        starts = deque(range(0, len(batch), _CHUNK))
+        running: deque[tuple[int, bool, Future[Embedded]]] = deque()  # the bool: nothing of ours ran when it began
+        ahead = _AHEAD
+        done = 0
         with _progress(progress, len(batch)) as advance:
             try:
-                while True:
-                    while len(running) < _AHEAD and (start := next(starts, None)) is not None:
-                        running.append((start, self.pipeline.submit(batch[start : start + _CHUNK], rule)))
-                    if not running:
-                        break
-                    start, future = running.popleft()
-                    found = future.result().vectors
+                while starts or running:
+                    while starts and len(running) < ahead:
+                        start = starts[0]
+                        try:
+                            future = self.pipeline.submit(batch[start : start + _CHUNK], rule, first=start)
+                        except OverloadedError:
+                            if not running:
+                                raise
+                            break  # our own requests fill the queue
+                        running.append((starts.popleft(), not running, future))
+                    start, alone, future = running.popleft()
+                    try:
+                        found = future.result().vectors
+                    except OverloadedError:
+                        if alone:
+                            raise
+                        starts.appendleft(start)
+                        ahead = 1  # the same, found out after tokenising
+                        continue
                     vectors[start : start + len(found)] = found
-                    advance(start + len(found), len(batch))
+                    done += len(found)
+                    advance(done, len(batch))
             finally:
-                for _, future in running:
+                for _, _, future in running:
                     future.cancel()
         return shorten(vectors, dimensions)
 
@@ -131,13 +147,15 @@ class MiniLM:
         self.close()
 
 
-def _check_kinds(inputs: Inputs) -> None:
+def _check_kinds(inputs: Sequence[object]) -> None:
     """Refuse what is neither texts nor lists of ids before anything is computed."""
     kind: type = str if inputs and isinstance(inputs[0], str) else Sequence
     for index, item in enumerate(inputs):
         if kind is str and not isinstance(item, str):
             raise InvalidRequestError(f"input[{index}] is {type(item).__name__}, not str like input[0]")
-        if kind is not str and (isinstance(item, str) or not all(isinstance(i, int) for i in item)):
+        if kind is not str and (
+            isinstance(item, str | bytes) or not isinstance(item, Sequence) or not all(isinstance(i, int) for i in item)
+        ):
             raise InvalidRequestError(f"input[{index}] is not a list of token ids like input[0]")
 
 

@@ -8,6 +8,7 @@ the queue cannot hold is refused at once and cheaply.
 import logging
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, InvalidStateError
@@ -47,6 +48,7 @@ class _Request(NamedTuple):
     texts: Sequence[str]
     contents: list[Content] | None  # given when the caller sent token ids
     rule: LongInput
+    first: int  # the index of the first input, for errors
     future: "Future[Embedded]"
     estimate: int  # tokens
 
@@ -69,8 +71,8 @@ class Pipeline:
         """Whether the tokenizer thread runs."""
         return self._thread.is_alive()
 
-    def submit(self, inputs: Inputs, rule: LongInput = LongInput.WINDOWS) -> "Future[Embedded]":
-        """Queue one request of n inputs. Cancel the future to give it up.
+    def submit(self, inputs: Inputs, rule: LongInput = LongInput.WINDOWS, *, first: int = 0) -> "Future[Embedded]":
+        """Queue one request of n inputs. Cancel the future to give it up. first: the index errors give to inputs[0].
 
         The future raises ContextLengthExceededError for an input that is too long. Raises OverloadedError when the
         queue is full, InvalidRequestError for ids that are not the model's.
@@ -78,16 +80,16 @@ class Pipeline:
         contents = None
         texts: Sequence[str] = ()
         if inputs and not isinstance(inputs[0], str):
-            contents = [content_of_ids(ids, index) for index, ids in enumerate(inputs)]  # type: ignore[arg-type]
+            contents = [content_of_ids(ids, index) for index, ids in enumerate(inputs, first)]  # type: ignore[arg-type]
             estimate = sum(len(content.ids) + 2 for content in contents)
         else:
             texts = inputs  # type: ignore[assignment]
             estimate = sum(map(len, texts)) // _CHARACTERS_PER_TOKEN + 2 * len(texts)
-        request = _Request(texts, contents, rule, Future(), estimate)
+        request = _Request(texts, contents, rule, first, Future(), estimate)
         with self._work:
             if self._closing:
                 raise OverloadedError("the server is shutting down", retry_after=5)
-            self.batcher.check_room(self._waiting_tokens + estimate)
+            self.batcher.check_room(estimate, ahead=self._waiting_tokens)
             self._waiting.append(request)
             self._waiting_tokens += estimate
             self._work.notify()
@@ -108,10 +110,18 @@ class Pipeline:
         while requests := self._take():
             try:
                 self._serve(requests)
-            except Exception as error:  # a bug must fail these requests and leave the thread alive
-                log.exception("tokenising %d requests failed", len(requests))
+            except BaseException:  # one of them is at fault: each by itself, then
                 for request in requests:
-                    _fail(request.future, error)
+                    self._serve_alone(request)
+
+    def _serve_alone(self, request: _Request) -> None:
+        try:
+            self._serve([request])
+        except EmbedRouterError as error:
+            _fail(request.future, error)
+        except BaseException as error:  # a bug, also a panic in Rust, must fail its request and leave the thread alive
+            log.exception("tokenising a request failed")
+            _fail(request.future, error if isinstance(error, Exception) else RuntimeError("the tokenizer failed"))
 
     def _take(self) -> list[_Request]:
         """Wait for requests and take them, up to a bound of texts; empty when closing and nothing is left."""
@@ -137,7 +147,7 @@ class Pipeline:
             if not group:
                 continue
             texts = [text for request in group for text in request.texts]
-            found = iter(self._tokenizer.contents(texts, enough=WINDOW if truncating else _COUNTED))
+            found = iter(self._tokenizer.contents(texts, WINDOW if truncating else _COUNTED, group[0].first))
             for request in group:
                 contents[id(request)] = [next(found) for _ in request.texts]
         seconds = time.perf_counter() - started
@@ -147,7 +157,8 @@ class Pipeline:
     def _queue(self, request: _Request, contents: list[Content], seconds: float) -> None:
         try:
             plans = [
-                plan(content.ids, request.rule, index, exact=content.exact) for index, content in enumerate(contents)
+                plan(content.ids, request.rule, index, exact=content.exact)
+                for index, content in enumerate(contents, request.first)
             ]
             sequences = [sequence for one in plans for sequence in one.sequences]
             computed = self.batcher.submit(sequences)
@@ -155,7 +166,8 @@ class Pipeline:
             _fail(request.future, error)
             return
         computed.add_done_callback(_answer(request.future, plans, sequences, seconds))
-        request.future.add_done_callback(lambda future: computed.cancel() if future.cancelled() else None)
+        # Weak, or the two futures would hold each other, and megabytes of vectors wait for the garbage collector.
+        request.future.add_done_callback(_cancel(weakref.ref(computed)))
 
 
 def _answer(
@@ -180,6 +192,14 @@ def _answer(
         )
         with suppress(InvalidStateError, CancelledError):  # the caller has given up
             future.set_result(answer)
+
+    return done
+
+
+def _cancel(computed: "weakref.ref[Future[Vectors]]") -> Callable[["Future[Embedded]"], None]:
+    def done(future: "Future[Embedded]") -> None:
+        if future.cancelled() and (other := computed()) is not None:
+            other.cancel()
 
     return done
 

@@ -1,10 +1,11 @@
 """Text to the model's WordPiece ids, by Hugging Face `tokenizers`; the file's own padding and truncation are off.
 
 Very long texts are taken a piece at a time and only as far as their rule needs, so that a text of megabytes costs
-neither the memory nor the time of tokenising all of it. Pieces end after whitespace, where WordPiece always breaks,
-so the ids are those of the whole text.
+neither the memory nor the time of tokenising all of it. Pieces end where WordPiece always breaks, so the ids are those
+of the whole text.
 """
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,9 +18,16 @@ from embedrouter.errors import InvalidRequestError
 from embedrouter.minilm.facts import CLS, SEP, VOCABULARY
 from embedrouter.minilm.windows import Ids
 
+# Its own threads would compete with the engine's for the same cores: measured under load, a call of a few texts took
+# milliseconds for the scheduler alone. One thread tokenises far more than OpenVINO computes.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
 LONG_TEXT: Final = 32_768  # characters; above, a text is taken in pieces
 _PIECE: Final = 16_384
-_SPACE: Final = re.compile(r"[ \t\n\r]")
+_BATCH: Final = 1 << 20  # characters of the texts that are tokenised in one call
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+# After these, or before a bracket, WordPiece breaks whatever follows, and no special token like [MASK] is cut.
+_BREAK: Final = re.compile(r"[ \t\n\r!-/:-@\\-`{-~\u4e00-\u9fff]|.(?=\[)", re.DOTALL)
 
 
 class Content(NamedTuple):
@@ -37,17 +45,24 @@ class Tokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
 
-    def contents(self, texts: Sequence[str], enough: int) -> list[Content]:
+    def contents(self, texts: Sequence[str], enough: int, first: int = 0) -> list[Content]:
         """Ids of each text, without [CLS] and [SEP].
 
-        enough: tokens after which reading a very long text may stop; its `Content` then says so.
+        enough: tokens after which reading a very long text may stop; its `Content` then says so. first: the index
+        that errors give to texts[0]. Raises InvalidRequestError for a text that is not Unicode.
         """
-        short = [i for i, text in enumerate(texts) if len(text) <= LONG_TEXT]
-        encodings = self._tokenizer.encode_batch_fast([texts[i] for i in short], add_special_tokens=False)
-        found: dict[int, Content] = {
-            i: Content(np.array(encoding.ids, np.int32)) for i, encoding in zip(short, encodings, strict=True)
-        }
-        return [found[i] if i in found else self._long(text, enough) for i, text in enumerate(texts)]
+        found: dict[int, Content] = {}
+        try:
+            for some in _batches(texts):
+                encodings = self._tokenizer.encode_batch_fast([texts[i] for i in some], add_special_tokens=False)
+                found |= {i: Content(np.array(one.ids, np.int32)) for i, one in zip(some, encodings, strict=True)}
+            return [found[i] if i in found else self._long(text, enough) for i, text in enumerate(texts)]
+        except TypeError as error:
+            for index, text in enumerate(texts, first):
+                if _SURROGATE.search(text):
+                    message = f"input[{index}] holds a lone surrogate, which is not a character"
+                    raise InvalidRequestError(message, metadata={"index": index}) from error
+            raise
 
     def _long(self, text: str, enough: int) -> Content:
         parts: list[Ids] = []
@@ -77,12 +92,28 @@ def content_of_ids(ids: Sequence[int], index: int) -> Content:
     return Content(array[start:stop].astype(np.int32))
 
 
+def _batches(texts: Sequence[str]) -> Iterator[list[int]]:
+    """Places of the texts that are not long, some at a time: the tokenizer needs about 500 bytes a token."""
+    some: list[int] = []
+    characters = 0
+    for i, text in enumerate(texts):
+        if len(text) > LONG_TEXT:
+            continue
+        if some and characters + len(text) > _BATCH:
+            yield some
+            some, characters = [], 0
+        some.append(i)
+        characters += len(text)
+    if some:
+        yield some
+
+
 def _pieces(text: str) -> Iterator[tuple[str, bool]]:
     start = 0
     while len(text) - start > _PIECE:
-        space = _SPACE.search(text, start + _PIECE)
-        if space is None:
+        end = _BREAK.search(text, start + _PIECE)
+        if end is None:
             break
-        yield text[start : space.end()], False
-        start = space.end()
+        yield text[start : end.end()], False
+        start = end.end()
     yield text[start:], True

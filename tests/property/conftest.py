@@ -1,0 +1,3 @@
+from server import live, small
+
+__all__ = ["live", "small"]
