@@ -1,8 +1,8 @@
 """Settings, from four places: flags over environment over one TOML file over the defaults.
 
-Every setting is a field of `Settings`; its flag is `--like-this`, its variable `EMBEDROUTER_LIKE_THIS`, its TOML key
-`like_this`. An unknown name stops the start and names the nearest known one: a typing error must never pass for a
-default.
+Every setting is a field of `Settings`: its TOML key is `like_this`, its variable `EMBEDROUTER_LIKE_THIS` (but for the
+table `model_aliases`), its flag, where it has one, `--like-this`. An unknown name stops the start and names the nearest
+known one: a typing error must never pass for a default.
 """
 
 import os
@@ -43,10 +43,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     model_aliases: dict[str, str] = {}
     max_body_mib: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 32
     max_queued_tokens: Annotated[int, msgspec.Meta(ge=8192)] = 2_000_000
-    max_wait_s: Annotated[float, msgspec.Meta(gt=0)] = 10.0  # a queue that takes longer refuses what comes
-    body_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
-    request_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 300.0
-    drain_s: Annotated[float, msgspec.Meta(ge=0)] = 30.0  # how long SIGTERM waits for what was accepted
+    max_wait_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 10.0  # a queue that takes longer refuses what comes
+    body_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 30.0
+    request_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 300.0
+    drain_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 30.0  # how long SIGTERM waits for what was accepted
     log_format: LogFormat = "text"
     access_log: bool = False
 
@@ -61,9 +61,13 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | No
     Raises SettingsError naming the source, the setting and what would be right.
     """
     given = {name: value for name, value in flags.items() if value is not None}
+    for name in given:
+        if name not in NAMES:
+            raise SettingsError(f'unknown setting "{name}"{nearest(name, NAMES)}')
     variables = _from_environment(environ)
-    path = config or (Path(variables.pop("config")) if "config" in variables else None)
-    variables.pop("config", None)
+    named = variables.pop("config", None)
+    path = config or (Path(named) if named else None)
+    path = path and path.expanduser()
     merged = _checked(_from_toml(path), f"in {path}", strict=True) if path else {}
     merged |= _checked(variables, "in the environment", strict=False)
     merged |= _checked(given, "on the command line", strict=False)
@@ -111,4 +115,4 @@ def _checked(values: Mapping[str, Any], source: str, *, strict: bool) -> dict[st
 def _decode_path(kind: type, value: Any) -> Any:
     if kind is Path and isinstance(value, str):
         return Path(value).expanduser()
-    raise NotImplementedError(f"settings hold no {kind}")
+    raise ValueError("expected a path")

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedrouter.errors import OverloadedError, ProviderUnavailableError
-from embedrouter.minilm.batcher import _BUCKET, Batcher, BatchStats
+from embedrouter.minilm.batcher import Batcher, BatchStats
+from embedrouter.minilm.queue import _BUCKET
 from embedrouter.minilm.windows import Ids, Vectors
 
 from .fakes import PATIENCE, FakeEngine, eventually, occupy, running, sequence, vectors_of
@@ -454,13 +455,41 @@ def test_a_queue_that_takes_too_long_refuses_and_says_when_to_come_back() -> Non
         first = batcher.submit([sequence(250, tag) for tag in range(1, 401)])  # 100,000 tokens, taken as nothing waits
         batcher._rate = 25_000.0  # tokens a second
         with pytest.raises(OverloadedError) as caught:
-            batcher.submit([sequence(3)])
-        assert caught.value.retry_after in (3, 4)
+            batcher.submit([sequence(250, tag) for tag in range(401, 801)])
+        assert caught.value.retry_after == 4
         batcher._rate = 250_000.0
-        second = batcher.submit([sequence(3)])
+        second = batcher.submit([sequence(250, tag) for tag in range(401, 501)])
         engine.gate.set()
         answer(first)
         answer(second)
+
+
+def test_a_small_call_is_taken_behind_a_large_one_that_it_overtakes() -> None:
+    engine = FakeEngine()
+    with running(engine, max_wait=0.5) as batcher:
+        occupy(engine, batcher)
+        large = batcher.submit([sequence(250, tag) for tag in range(1, 401)])
+        batcher._rate = 1_000.0  # tokens a second: the large call takes 100 s
+        small = batcher.submit([sequence(10, 9)])
+        engine.gate.set()
+        answer(small)
+        answer(large)
+
+
+def test_many_small_calls_are_refused_once_they_take_too_long() -> None:
+    engine = FakeEngine()
+    with running(engine, max_wait=1.0) as batcher:
+        occupy(engine, batcher)
+        batcher._rate = 1_000.0  # tokens a second
+        taken = []
+        with pytest.raises(OverloadedError) as caught:
+            for tag in range(1, 1000):
+                taken.append(batcher.submit([sequence(10, tag)]))
+        assert caught.value.retry_after == 1
+        assert 90 <= len(taken) <= 110
+        engine.gate.set()
+        for future in taken:
+            answer(future)
 
 
 def test_a_refused_request_leaves_nothing_in_the_queue() -> None:
@@ -486,7 +515,6 @@ def test_a_request_of_any_size_is_taken_when_nothing_waits() -> None:
         assert answer(future).shape == (500, 384)
 
 
-@pytest.mark.xfail(reason="a given-up request holds its place until a worker meets it: see Batcher._is_wanted")
 def test_a_request_that_was_given_up_makes_room_at_once() -> None:
     engine = FakeEngine()
     with running(engine, max_queued_tokens=1000) as batcher:
@@ -558,14 +586,9 @@ def test_a_worker_that_dies_while_closing_leaves_nobody_waiting() -> None:
 
 
 def residue(batcher: Batcher) -> tuple[int, int, int, int]:
-    """What the batcher still holds: tokens, texts in flight, entries by length, entries by age."""
-    with batcher._lock:
-        return (
-            batcher.queued_tokens,
-            len(batcher._in_flight),
-            sum(map(len, batcher._buckets)),
-            len(batcher._by_age),
-        )
+    """What the batcher still holds: tokens, texts in flight, entries of the queue, calls."""
+    with batcher._work:
+        return (batcher.queued_tokens, len(batcher._in_flight), batcher._queue.entries, batcher._calls)
 
 
 @pytest.mark.parametrize("count", range(1, 100, 7))

@@ -5,6 +5,7 @@ import pytest
 
 from embedrouter.minilm import cpu
 
+NOWHERE = Path("/nowhere")
 AFFINITY = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -25,7 +26,7 @@ def cgroup_v1(root: Path, quota: str, period: str = "100000\n") -> Path:
     [("100000 100000\n", 1), ("150000 100000\n", 2), ("10000 100000\n", 1), ("25000 50000\n", 1)],
 )
 def test_a_v2_quota_bounds_the_cores_and_is_rounded_up(tmp_path: Path, text: str, cores: int) -> None:
-    assert cpu.available_cores(cgroup_v2(tmp_path, text)) == min(AFFINITY, cores)
+    assert cpu.available_cores(cgroup_v2(tmp_path, text), NOWHERE) == min(AFFINITY, cores)
 
 
 @pytest.mark.parametrize(
@@ -33,30 +34,30 @@ def test_a_v2_quota_bounds_the_cores_and_is_rounded_up(tmp_path: Path, text: str
     [("100000\n", 1), ("110000\n", 2), ("1000\n", 1)],
 )
 def test_a_v1_quota_bounds_the_cores_and_is_rounded_up(tmp_path: Path, quota: str, cores: int) -> None:
-    assert cpu.available_cores(cgroup_v1(tmp_path, quota)) == min(AFFINITY, cores)
+    assert cpu.available_cores(cgroup_v1(tmp_path, quota), NOWHERE) == min(AFFINITY, cores)
 
 
 def test_a_quota_above_the_affinity_gives_the_affinity(tmp_path: Path) -> None:
-    assert cpu.available_cores(cgroup_v2(tmp_path, "100000000 100000\n")) == AFFINITY
+    assert cpu.available_cores(cgroup_v2(tmp_path, "100000000 100000\n"), NOWHERE) == AFFINITY
 
 
 @pytest.mark.parametrize("text", ["max 100000\n", "", "nonsense\n", "a b\n"])
 def test_without_a_v2_limit_the_affinity_counts(tmp_path: Path, text: str) -> None:
-    assert cpu.available_cores(cgroup_v2(tmp_path, text)) == AFFINITY
+    assert cpu.available_cores(cgroup_v2(tmp_path, text), NOWHERE) == AFFINITY
 
 
 @pytest.mark.parametrize("quota", ["-1\n", "0\n", "", "x"])
 def test_without_a_v1_limit_the_affinity_counts(tmp_path: Path, quota: str) -> None:
-    assert cpu.available_cores(cgroup_v1(tmp_path, quota)) == AFFINITY
+    assert cpu.available_cores(cgroup_v1(tmp_path, quota), NOWHERE) == AFFINITY
 
 
 def test_without_cgroups_the_affinity_counts(tmp_path: Path) -> None:
-    assert cpu.available_cores(tmp_path) == AFFINITY
+    assert cpu.available_cores(tmp_path, NOWHERE) == AFFINITY
 
 
 def test_v2_decides_where_both_exist(tmp_path: Path) -> None:
     cgroup_v1(tmp_path, "-1\n")
-    assert cpu.available_cores(cgroup_v2(tmp_path, "100000 100000\n")) == 1
+    assert cpu.available_cores(cgroup_v2(tmp_path, "100000 100000\n"), NOWHERE) == 1
 
 
 @pytest.mark.parametrize(
@@ -82,3 +83,13 @@ def test_bfloat16_is_chosen_by_the_cpus_flags(
     finally:
         cpu.flags.cache_clear()
         cpu.name.cache_clear()
+
+
+def test_the_limit_of_a_group_above_holds(tmp_path: Path) -> None:
+    group = tmp_path / "system.slice" / "embedrouter.service"
+    group.mkdir(parents=True)
+    (group / "cpu.max").write_text("max 100000\n")
+    (tmp_path / "system.slice" / "cpu.max").write_text("100000 100000\n")
+    membership = tmp_path / "membership"
+    membership.write_text("0::/system.slice/embedrouter.service\n")
+    assert cpu.available_cores(tmp_path, membership) == 1

@@ -210,16 +210,6 @@ def test_an_error_in_a_later_part_names_the_callers_index(model: MiniLM) -> None
         model.encode(["fine"] * 2097 + ["\ud800"])
 
 
-@pytest.mark.parametrize("words", [1, 12])
-def test_one_callers_many_texts_never_overload_the_queue(weights: Weights, words: int) -> None:
-    """However small the queue: refusing is for strangers, not for the rest of the same call."""
-    texts = [f"{i % 40} " * words for i in range(2048 * 4)]
-    with MiniLM(weights.folder, max_queued_tokens=8192) as model:
-        vectors = model.encode(texts)
-        forty = model.encode(texts[:40])
-    assert cosines(vectors, forty[np.arange(len(texts)) % 40]).min() > 0.999
-
-
 def test_a_progress_function_that_raises_stops_the_work(model: MiniLM) -> None:
     def stop(_done: int, _total: int) -> None:
         raise KeyboardInterrupt

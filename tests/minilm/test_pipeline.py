@@ -289,7 +289,6 @@ def test_an_answer_is_freed_with_its_future_and_without_the_collector(tokenizer:
             gc.enable()
 
 
-@pytest.mark.xfail(reason="the tokenizer thread takes requests whole and in order, so a large one holds up a small one")
 def test_a_single_text_does_not_wait_until_a_bulk_request_is_tokenised(tokenizer: GatedTokenizer) -> None:
     with pipeline_of(tokenizer, FakeEngine()) as pipeline:
         hold(pipeline, tokenizer)

@@ -1,25 +1,20 @@
 """The micro-batcher: many callers' sequences, computed in good batches by a few worker threads, without timers.
 
-A free worker takes what waits; nothing ever waits for company. What it takes is decided in three steps:
-
-1. The seed is the sequence whose caller has been served least (start-time fair queueing: a caller's sequences carry a
-   virtual start that grows with the tokens before them, so a single text overtakes the tail of a 2,048-item request).
-   Each fourth batch starts from the oldest sequence instead, so that no stream of small callers starves a large one.
-2. The batch is filled with sequences near the seed's length, up to a token budget, so that padding stays small.
-3. When little waits, the budget shrinks, so that all workers share it.
-
-Identical sequences in flight are computed once. A cancelled caller's sequences are dropped when they are met. A batch
-that fails, fails the callers that had a sequence in it and nobody else. A worker that dies is replaced.
+A free worker takes what waits, in the order of `FairQueue`; nothing ever waits for company. When little waits, its
+share is smaller, so that all workers have some. Identical sequences in flight are computed once. What a caller gives up
+is dropped at once. A batch that fails, fails the callers that had a sequence in it and nobody else. A worker that dies
+is replaced.
 """
 
-import heapq
-import itertools
 import logging
+import math
+import sys
 import threading
 import time
-from collections import deque
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, InvalidStateError
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -27,15 +22,14 @@ import numpy as np
 from embedrouter.errors import OverloadedError, ProviderUnavailableError
 from embedrouter.minilm.engines.base import Engine
 from embedrouter.minilm.facts import DIMENSIONS, MAX_LENGTH
+from embedrouter.minilm.queue import FairQueue, Waiting
 from embedrouter.minilm.windows import Ids, Vectors
 
 log = logging.getLogger(__name__)
 
-_BUCKET: Final = 2  # lengths are grouped by this many tokens
-_OLDEST_EACH: Final = 4  # each fourth batch is seeded by age
-_MAX_PADDING: Final = 1.15  # a padding engine's batch may cost this much more than its tokens ...
-_FREE_PADDING: Final = 16  # ... and this many tokens more, about what starting another batch costs
 _SMALL: Final = 32  # tokens; a batch below this is not divided among idle workers
+_FIRST_RATE: Final = 10_000.0  # tokens a second, until batches have been measured
+_LONGEST_RETRY: Final = 60  # seconds
 
 
 class BatchStats(NamedTuple):
@@ -54,31 +48,24 @@ Watcher = Callable[[BatchStats], None]
 class _Call:
     """One caller's sequences and the array their vectors go to."""
 
-    __slots__ = ("future", "missing", "vectors")
+    __slots__ = ("__weakref__", "future", "items", "missing", "vectors")
 
     def __init__(self, size: int) -> None:
         self.future: Future[Vectors] = Future()
         self.vectors = np.empty((size, DIMENSIONS), np.float32)
         self.missing = size
+        self.items: list[_Item] = []
 
 
-class _Item:
+class _Item(Waiting):
     """One distinct sequence that waits or is being computed, and everyone who wants it."""
 
-    __slots__ = ("bucket", "enqueued", "ids", "key", "number", "taken", "virtual_start", "wanted_by")
+    __slots__ = ("key", "wanted_by")
 
-    def __init__(self, ids: Ids, key: bytes, number: int, virtual_start: float, enqueued: float) -> None:
-        self.ids = ids
+    def __init__(self, ids: Ids, key: bytes, virtual_start: float, enqueued: float) -> None:
+        super().__init__(ids, virtual_start, enqueued)
         self.key = key
-        self.number = number
-        self.virtual_start = virtual_start
-        self.enqueued = enqueued
-        self.bucket = (len(ids) - 1) // _BUCKET
-        self.taken = False
         self.wanted_by: list[tuple[_Call, int]] = []
-
-    def __lt__(self, other: "_Item") -> bool:
-        return (self.virtual_start, self.number) < (other.virtual_start, other.number)
 
 
 class Batcher:
@@ -89,14 +76,14 @@ class Batcher:
         engine: Engine,
         *,
         token_budget: int = 512,
-        max_queued_tokens: int = 2_000_000,
-        max_wait: float = 10.0,
+        max_queued_tokens: int = sys.maxsize,
+        max_wait: float = math.inf,
         watcher: Watcher | None = None,
     ) -> None:
         """token_budget: padded tokens of one batch, at least 256.
 
-        What comes is refused when more than max_queued_tokens would wait, or what waits already takes longer than
-        max_wait seconds at the rate measured lately.
+        A call is refused when more than max_queued_tokens would wait, or when what fairness puts before it would take
+        longer than max_wait seconds at the rate measured lately. When nothing waits, a call of any size is taken.
         """
         if token_budget < MAX_LENGTH:
             raise ValueError(f"token_budget must be at least {MAX_LENGTH}, the longest sequence")
@@ -105,24 +92,24 @@ class Batcher:
         self._max_queued = max_queued_tokens
         self._max_wait = max_wait
         self.watcher = watcher
-        self._lock = threading.Lock()
-        self._work = threading.Condition(self._lock)
-        self._in_flight: dict[bytes, _Item] = {}
-        self._buckets: list[list[_Item]] = [[] for _ in range(-(-MAX_LENGTH // _BUCKET))]
-        self._by_age: deque[_Item] = deque()
-        self._numbers = itertools.count()
-        self._turn = 0
-        self._virtual_now = 0.0
+        self._work = threading.Condition(threading.Lock())
+        self._queue: FairQueue[_Item] = FairQueue(pads=engine.pads)
+        self._in_flight: dict[bytes, _Item] = {}  # waiting or being computed, by the bytes of its ids
+        self._calls = 0  # that are not answered
         self._idle = 0
         self._closing = False
-        self._rate = 10_000.0  # tokens a second, a moving average; for Retry-After
+        self._rate = _FIRST_RATE  # a moving average
         self._threads: set[threading.Thread] = set()
-        self.queued_tokens = 0
         self.restarts = 0
-        self.last_success = -float("inf")  # time.monotonic() of the last batch that worked
-        with self._lock:
+        self.last_success = -math.inf  # time.monotonic() of the last batch that worked
+        with self._work:
             for _ in range(engine.workers):
                 self._start_worker()
+
+    @property
+    def queued_tokens(self) -> int:
+        """Tokens that wait, without those being computed."""
+        return self._queue.tokens
 
     @property
     def live_workers(self) -> int:
@@ -130,10 +117,10 @@ class Batcher:
         return sum(thread.is_alive() for thread in list(self._threads))
 
     def submit(self, sequences: Sequence[Ids]) -> "Future[Vectors]":
-        """Queue one caller's sequences; the future gives their vectors (n, 384) in order.
+        """Queue one caller's sequences of 1 to 256 ids; the future gives their vectors (n, 384) in order.
 
-        Cancelling the future drops what has not been computed. Raises OverloadedError when the queue is full; a call
-        of any size is taken when nothing waits. Raises ValueError for a sequence of no or more than 256 ids.
+        Cancelling the future drops what has not been computed. Raises OverloadedError when the queue is full,
+        ValueError for a sequence of no or more than 256 ids.
         """
         if any(not 1 <= len(ids) <= MAX_LENGTH for ids in sequences):
             raise ValueError(f"a sequence has 1 to {MAX_LENGTH} ids")
@@ -145,51 +132,24 @@ class Batcher:
         # Ascending lengths: neighbours in virtual time are then neighbours in length.
         order = sorted(range(len(sequences)), key=lambda place: len(sequences[place]))
         keys = [ids.tobytes() for ids in sequences]
-        now = time.monotonic()
-        with self._lock:
+        with self._work:
             self._admit(tokens)
-            virtual_start = self._virtual_now
-            moved: set[int] = set()
-            for place in order:
-                ids, key = sequences[place], keys[place]
-                item = self._in_flight.get(key)
-                if item is None:
-                    item = _Item(ids, key, next(self._numbers), virtual_start, now)
-                    self._in_flight[key] = item
-                    heapq.heappush(self._buckets[item.bucket], item)
-                    self._by_age.append(item)
-                    self.queued_tokens += len(ids)
-                    virtual_start += len(ids)
-                elif not item.taken and virtual_start < item.virtual_start:
-                    # The same text from a caller with more right to be served: it moves up for both.
-                    item.virtual_start = virtual_start
-                    virtual_start += len(ids)
-                    moved.add(item.bucket)
-                item.wanted_by.append((call, place))
-            for bucket in moved:
-                heapq.heapify(self._buckets[bucket])
+            self._calls += 1
+            self._enqueue(call, sequences, keys, order)
             self._work.notify(min(self._idle, 1 + tokens // _SMALL))
+        # Weak, or the call and its future would hold each other, and its vectors wait for the garbage collector.
+        reference = weakref.ref(call)
+        call.future.add_done_callback(lambda _: self._release(reference()))
         return call.future
 
-    def check_room(self, tokens: int, ahead: int = 0) -> None:
-        """Raise OverloadedError if about `tokens` more would not be taken behind `ahead` that are on their way."""
-        with self._lock:
-            self._admit(tokens, ahead)
-
-    def _admit(self, tokens: int, ahead: int = 0) -> None:
-        if self._closing:
-            raise OverloadedError("the server is shutting down", retry_after=5)
-        queued = self.queued_tokens + ahead
-        seconds = queued / self._rate
-        if queued and (queued + tokens > self._max_queued or seconds > self._max_wait):
-            wait = max(1, round(seconds - self._max_wait))
-            raise OverloadedError(
-                f"the queue is full ({queued:,} tokens wait); try again in {wait} s", retry_after=wait
-            )
+    def check_room(self, tokens: int, *, tokens_ahead: int = 0, calls_ahead: int = 0) -> None:
+        """Raise OverloadedError if about `tokens` more would not be taken behind what is on its way here already."""
+        with self._work:
+            self._admit(tokens, tokens_ahead, calls_ahead)
 
     def close(self, timeout: float | None = None) -> None:
         """Refuse new calls, compute what was taken, stop the workers. timeout: seconds to wait for all of it."""
-        with self._lock:
+        with self._work:
             self._closing = True
             self._work.notify_all()
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -198,6 +158,63 @@ class Batcher:
             if thread is None:
                 break
             thread.join(left)
+
+    # --- under the lock
+
+    def _admit(self, tokens: int, tokens_ahead: int = 0, calls_ahead: int = 0) -> None:
+        if self._closing:
+            raise OverloadedError("the server is shutting down", retry_after=5)
+        queued = self._queue.tokens + tokens_ahead
+        if not queued:
+            return
+        # Fairness: no caller gets much more than `tokens` before this one has had its own.
+        before = min(queued, (self._calls + calls_ahead) * tokens)
+        too_long = before / self._rate - self._max_wait
+        too_many = (queued + tokens - self._max_queued) / self._rate
+        if too_long > 0 or too_many > 0:
+            wait = min(_LONGEST_RETRY, max(1, math.ceil(max(too_long, too_many))))
+            raise OverloadedError(
+                f"the queue is full ({queued:,} tokens wait); try again in {wait} s", retry_after=wait
+            )
+
+    def _enqueue(self, call: _Call, sequences: Sequence[Ids], keys: list[bytes], order: list[int]) -> None:
+        now = time.monotonic()
+        virtual_start = self._queue.now
+        hastened: list[tuple[_Item, float]] = []
+        for place in order:
+            ids, key = sequences[place], keys[place]
+            item = self._in_flight.get(key)
+            if item is None:
+                item = self._in_flight[key] = _Item(ids, key, virtual_start, now)
+                self._queue.push(item)
+                virtual_start += len(ids)
+            elif item.waits and virtual_start < item.virtual_start:
+                # The same text from a caller with more right to be served: it moves up for both.
+                hastened.append((item, virtual_start))
+                virtual_start += len(ids)
+            item.wanted_by.append((call, place))
+            call.items.append(item)
+        if hastened:
+            self._queue.hasten(hastened)
+
+    def _share(self) -> int:
+        """The tokens a worker may take: a batch's budget, or less when other workers are idle."""
+        if not self._idle:
+            return self._budget
+        return max(_SMALL, min(self._budget, self._queue.tokens // (self._idle + 1)))
+
+    def _release(self, call: _Call | None) -> None:
+        """A call is answered, failed or cancelled: what it alone still waits for is dropped."""
+        with self._work:
+            self._calls -= 1
+            if call is None or not call.missing:
+                return
+            for item in call.items:
+                item.wanted_by = [want for want in item.wanted_by if want[0] is not call]
+                if item.waits and not item.wanted_by:
+                    self._queue.drop(item)
+                    self._in_flight.pop(item.key, None)
+            call.items.clear()
 
     # --- the workers
 
@@ -212,11 +229,11 @@ class Batcher:
                 pass
         except BaseException:
             log.exception("a model worker died and is replaced")
-            with self._lock:
+            with self._work:
                 self.restarts += 1
                 self._start_worker()  # also when closing: what was taken is still to be answered
         finally:
-            with self._lock:
+            with self._work:
                 self._threads.discard(threading.current_thread())
 
     def _serve(self) -> bool:
@@ -231,8 +248,8 @@ class Batcher:
         """Wait for work and take a batch; None when closing and nothing is left."""
         with self._work:
             while True:
-                if batch := self._take():
-                    if self.queued_tokens and self._idle:
+                if batch := self._queue.take(self._share()):
+                    if self._queue and self._idle:
                         self._work.notify()
                     return batch
                 if self._closing:
@@ -242,69 +259,6 @@ class Batcher:
                     self._work.wait()
                 finally:
                     self._idle -= 1
-
-    def _take(self) -> list[_Item]:
-        seed = self._seed()
-        if seed is None:
-            return []
-        budget = self._budget
-        if self._idle:
-            budget = max(_SMALL, len(seed.ids), min(budget, self.queued_tokens // (self._idle + 1)))
-        batch = [seed]
-        self._mark_taken(seed)
-        tokens = len(seed.ids)
-        width = _width(seed.bucket)
-        # The seed's own length first, then shorter ones, which cost less padding than longer ones.
-        for bucket in (*range(seed.bucket, -1, -1), *range(seed.bucket + 1, len(self._buckets))):
-            while (item := self._head(bucket)) is not None:
-                width = max(width, _width(bucket))
-                real = tokens + len(item.ids)
-                cost = (len(batch) + 1) * width if self._engine.pads else real
-                if cost > budget or (bucket != seed.bucket and cost > _MAX_PADDING * real + _FREE_PADDING):
-                    if bucket > seed.bucket:
-                        return batch
-                    break
-                heapq.heappop(self._buckets[bucket])
-                self._mark_taken(item)
-                batch.append(item)
-                tokens = real
-        return batch
-
-    def _seed(self) -> _Item | None:
-        self._turn += 1
-        if self._turn % _OLDEST_EACH == 0:
-            while self._by_age:
-                item = self._by_age.popleft()
-                if not item.taken and self._is_wanted(item):
-                    return item
-        heads = [head for bucket in range(len(self._buckets)) if (head := self._head(bucket)) is not None]
-        seed = min(heads, default=None)
-        if seed is not None:
-            # Only a fair seed moves the clock: one chosen by age may be far ahead, and newcomers would start behind it.
-            self._virtual_now = max(self._virtual_now, seed.virtual_start)
-        return seed
-
-    def _head(self, bucket: int) -> _Item | None:
-        """The first item of a bucket that still has to be computed; what is in front of it is dropped."""
-        heap = self._buckets[bucket]
-        while heap:
-            if not heap[0].taken and self._is_wanted(heap[0]):
-                return heap[0]
-            heapq.heappop(heap)
-        return None
-
-    def _is_wanted(self, item: _Item) -> bool:
-        if any(not call.future.done() for call, _ in item.wanted_by):
-            return True
-        self._mark_taken(item)
-        self._in_flight.pop(item.key, None)
-        return False
-
-    def _mark_taken(self, item: _Item) -> None:
-        item.taken = True
-        self.queued_tokens -= len(item.ids)
-        while self._by_age and self._by_age[0].taken:
-            self._by_age.popleft()
 
     def _compute(self, batch: list[_Item]) -> None:
         started = time.monotonic()
@@ -324,24 +278,24 @@ class Batcher:
 
     def _deliver(self, batch: list[_Item], vectors: Vectors | None) -> None:
         finished: dict[_Call, None] = {}
-        with self._lock:
-            for item in batch:
-                self._in_flight.pop(item.key, None)
+        with self._work:
             for place, item in enumerate(batch):
+                self._in_flight.pop(item.key, None)
                 for call, target in item.wanted_by:
-                    call.missing -= 1
-                    if vectors is not None:
-                        call.vectors[target] = vectors[place]
-                    if call.missing == 0 or vectors is None:
+                    if vectors is None:
                         finished[call] = None
+                        continue
+                    call.vectors[target] = vectors[place]
+                    call.missing -= 1
+                    if call.missing == 0:
+                        finished[call] = None
+                item.wanted_by = []  # a call and its items must not hold each other
         for call in finished:
-            try:
+            with suppress(InvalidStateError, CancelledError):  # given up, or failed by another batch
                 if vectors is None:
                     call.future.set_exception(ProviderUnavailableError("the model failed on this input; try again"))
                 else:
                     call.future.set_result(call.vectors)
-            except (InvalidStateError, CancelledError):
-                pass  # cancelled, or failed by another batch
 
     def _account(self, batch: list[_Item], started: float, finished: float, *, failed: bool) -> None:
         tokens = sum(len(item.ids) for item in batch)
@@ -352,8 +306,3 @@ class Batcher:
         if self.watcher is not None:
             queued = started - min(item.enqueued for item in batch)
             self.watcher(BatchStats(len(batch), tokens, queued, finished - started, failed))
-
-
-def _width(bucket: int) -> int:
-    """The longest sequence of a bucket, in tokens."""
-    return (bucket + 1) * _BUCKET

@@ -8,25 +8,37 @@ from pathlib import Path
 
 _CPUINFO = Path("/proc/cpuinfo")
 _CGROUP = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
 
 
-def available_cores(cgroup: Path = _CGROUP) -> int:
-    """Cores this process may keep busy: the affinity mask, cut by the cgroup's CPU quota; at least 1."""
+def available_cores(cgroup: Path = _CGROUP, membership: Path = _MEMBERSHIP) -> int:
+    """Cores this process may keep busy: the affinity mask, cut by its cgroups' CPU quotas; at least 1."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _quota(cgroup)
-    return max(1, min(affinity, affinity if quota is None else math.ceil(quota)))
+    quotas = [quota for group in _groups(cgroup, membership) if (quota := _quota(group)) is not None]
+    return max(1, min([affinity, *map(math.ceil, quotas)]))
 
 
-def _quota(cgroup: Path) -> float | None:
-    """Cores the cgroup (v2, else v1) allows, or None for no limit."""
+def _groups(cgroup: Path, membership: Path) -> list[Path]:
+    """The folders of this process's cgroup (v2) and of all above it; a limit of any of them holds."""
     try:
-        limit, period = (cgroup / "cpu.max").read_text().split()
+        lines = membership.read_text().splitlines()
+    except OSError:
+        lines = []
+    own = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
+    parts = [part for part in own.split("/") if part]
+    return [cgroup.joinpath(*parts[:depth]) for depth in range(len(parts) + 1)]
+
+
+def _quota(group: Path) -> float | None:
+    """Cores one cgroup (v2, else v1) allows, or None for no limit."""
+    try:
+        limit, period = (group / "cpu.max").read_text().split()
         return None if limit == "max" else int(limit) / int(period)
     except (OSError, ValueError):
         pass
     try:
-        limit_us = int((cgroup / "cpu/cpu.cfs_quota_us").read_text())
-        return None if limit_us <= 0 else limit_us / int((cgroup / "cpu/cpu.cfs_period_us").read_text())
+        limit_us = int((group / "cpu/cpu.cfs_quota_us").read_text())
+        return None if limit_us <= 0 else limit_us / int((group / "cpu/cpu.cfs_period_us").read_text())
     except (OSError, ValueError):
         return None
 

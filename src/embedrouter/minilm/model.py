@@ -7,6 +7,8 @@ vectors = model.encode(["A text.", "Another one."])  # (2, 384) float32, unit le
 model.similarity("king", ["queen", "carrot"])
 """
 
+import math
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -16,7 +18,7 @@ from typing import Final, Literal, Self
 
 import numpy as np
 
-from embedrouter.errors import InvalidRequestError, OverloadedError
+from embedrouter.errors import InvalidRequestError
 from embedrouter.minilm.batcher import Batcher, Watcher
 from embedrouter.minilm.engines.base import Engine
 from embedrouter.minilm.engines.choose import make_engine
@@ -48,23 +50,23 @@ class MiniLM:
         threads: int = 0,
         cache_dir: Path | str | None = None,
         offline: bool = False,
-        max_queued_tokens: int = 2_000_000,
-        max_wait: float = 10.0,
+        max_queued_tokens: int = sys.maxsize,
+        max_wait: float = math.inf,
         report: Callable[[str], None] = print,
         watcher: Watcher | None = None,
     ) -> None:
         """Find, check and load the weights; the first time, fetch them.
 
         folder: one that holds model.safetensors and tokenizer.json. threads: 0 for all the process may use.
-        max_queued_tokens, max_wait: see Batcher. report: receives lines for people while weights are fetched. Raises WeightsError, SettingsError.
+        max_queued_tokens, max_wait: when to refuse, for a server; by default callers wait. report: receives lines for
+        people while weights are fetched. Raises WeightsError, SettingsError.
         """
         cache = Path(cache_dir) if cache_dir is not None else Settings().cache_dir
         self.weights: Weights = ensure(Path(folder) if folder else None, cache, offline=offline, report=report)
         self.tokenizer = Tokenizer(self.weights.tokenizer)
         self.engine: Engine = make_engine(self.weights, engine, precision, threads)
-        self.pipeline = Pipeline(
-            self.tokenizer, Batcher(self.engine, max_queued_tokens=max_queued_tokens, max_wait=max_wait, watcher=watcher)
-        )
+        batcher = Batcher(self.engine, max_queued_tokens=max_queued_tokens, max_wait=max_wait, watcher=watcher)
+        self.pipeline = Pipeline(self.tokenizer, batcher)
 
     def fingerprint(self, rule: LongInput = LongInput.WINDOWS) -> str:
         """Names what decides a vector: weights, precision, long-input rule. Vectors of one fingerprint compare."""
@@ -90,36 +92,22 @@ class MiniLM:
         _check_kinds(batch)
         rule = LongInput.of(truncate)
         vectors = np.empty((len(batch), DIMENSIONS), np.float32)
-        starts = deque(range(0, len(batch), _CHUNK))
-        running: deque[tuple[int, bool, Future[Embedded]]] = deque()  # the bool: nothing of ours ran when it began
-        ahead = _AHEAD
-        done = 0
+        starts = iter(range(0, len(batch), _CHUNK))
+        running: deque[tuple[int, Future[Embedded]]] = deque()
         with _progress(progress, len(batch)) as advance:
             try:
-                while starts or running:
-                    while starts and len(running) < ahead:
-                        start = starts[0]
-                        try:
-                            future = self.pipeline.submit(batch[start : start + _CHUNK], rule, first=start)
-                        except OverloadedError:
-                            if not running:
-                                raise
-                            break  # our own requests fill the queue
-                        running.append((starts.popleft(), not running, future))
-                    start, alone, future = running.popleft()
-                    try:
-                        found = future.result().vectors
-                    except OverloadedError:
-                        if alone:
-                            raise
-                        starts.appendleft(start)
-                        ahead = 1  # the same, found out after tokenising
-                        continue
+                while True:
+                    while len(running) < _AHEAD and (start := next(starts, None)) is not None:
+                        chunk = batch[start : start + _CHUNK]
+                        running.append((start, self.pipeline.submit(chunk, rule, first=start)))
+                    if not running:
+                        break
+                    start, future = running.popleft()
+                    found = future.result().vectors
                     vectors[start : start + len(found)] = found
-                    done += len(found)
-                    advance(done, len(batch))
+                    advance(start + len(found), len(batch))
             finally:
-                for _, _, future in running:
+                for _, future in running:
                     future.cancel()
         return shorten(vectors, dimensions)
 

@@ -1,8 +1,9 @@
 """From texts to vectors: one tokenizer thread in front of the micro-batcher.
 
-The thread takes every request that waits and tokenises them in one call, so that under load its cost is shared and
-without load nothing waits. Requests are admitted by an estimate of their tokens before anything is tokenised: what
-the queue cannot hold is refused at once and cheaply.
+The thread works in turns: each request that waits has a slice of its texts tokenised, and all slices of a turn go
+through the tokenizer in one call. So under load the cost is shared, without load nothing waits, and a small request
+never waits for the whole of a large one. Requests are admitted by an estimate of their tokens before anything is
+tokenised: what the queue cannot hold is refused at once and cheaply.
 """
 
 import logging
@@ -28,7 +29,8 @@ log = logging.getLogger(__name__)
 
 _CHARACTERS_PER_TOKEN: Final = 4  # of English; other scripts have fewer, and the batcher counts exactly afterwards
 _COUNTED: Final = 131_072  # tokens of a too long text that are counted exactly for its error message
-_TEXTS_A_TURN: Final = 4096  # texts tokenised in one call
+_SLICE: Final = 32_768  # characters of one request that are tokenised in a turn, or one text
+_TURN: Final = 131_072  # characters after which a turn takes no further request
 
 Inputs = Sequence[str] | Sequence[Sequence[int]]
 """Texts, or token ids of this model's own vocabulary."""
@@ -41,16 +43,38 @@ class Embedded(NamedTuple):
     tokens: list[int]  # billed tokens of each input, [CLS] and [SEP] counted once
     truncated: int  # inputs that were cut at 256 tokens
     windows: int  # sequences beyond the first of each input
-    tokenize_seconds: float  # of the call this request was tokenised in
+    tokenize_seconds: float  # of the calls this request was tokenised in
 
 
-class _Request(NamedTuple):
-    texts: Sequence[str]
-    contents: list[Content] | None  # given when the caller sent token ids
-    rule: LongInput
-    first: int  # the index of the first input, for errors
-    future: "Future[Embedded]"
-    estimate: int  # tokens
+class _Request:
+    """A request on its way through the tokenizer; only its thread touches what changes."""
+
+    __slots__ = ("contents", "estimate", "first", "future", "rule", "seconds", "texts")
+
+    def __init__(
+        self, texts: Sequence[str], contents: list[Content], rule: LongInput, first: int, estimate: int
+    ) -> None:
+        """texts: still to be tokenised; contents: given instead when the caller sent ids. first: for errors."""
+        self.texts = texts
+        self.contents = contents
+        self.rule = rule
+        self.first = first
+        self.estimate = estimate  # tokens
+        self.future: Future[Embedded] = Future()
+        self.seconds = 0.0
+
+    def slice(self) -> list[str]:
+        """The next texts to tokenise."""
+        start = stop = len(self.contents)
+        characters = 0
+        while stop < len(self.texts) and (stop == start or characters + len(self.texts[stop]) <= _SLICE):
+            characters += len(self.texts[stop])
+            stop += 1
+        return list(self.texts[start:stop])
+
+    @property
+    def tokenised(self) -> bool:
+        return len(self.contents) >= len(self.texts)
 
 
 class Pipeline:
@@ -77,7 +101,7 @@ class Pipeline:
         The future raises ContextLengthExceededError for an input that is too long. Raises OverloadedError when the
         queue is full, InvalidRequestError for ids that are not the model's.
         """
-        contents = None
+        contents: list[Content] = []
         texts: Sequence[str] = ()
         if inputs and not isinstance(inputs[0], str):
             contents = [content_of_ids(ids, index) for index, ids in enumerate(inputs, first)]  # type: ignore[arg-type]
@@ -85,11 +109,11 @@ class Pipeline:
         else:
             texts = inputs  # type: ignore[assignment]
             estimate = sum(map(len, texts)) // _CHARACTERS_PER_TOKEN + 2 * len(texts)
-        request = _Request(texts, contents, rule, first, Future(), estimate)
+        request = _Request(texts, contents, rule, first, estimate)
         with self._work:
             if self._closing:
                 raise OverloadedError("the server is shutting down", retry_after=5)
-            self.batcher.check_room(estimate, ahead=self._waiting_tokens)
+            self.batcher.check_room(estimate, tokens_ahead=self._waiting_tokens, calls_ahead=len(self._waiting))
             self._waiting.append(request)
             self._waiting_tokens += estimate
             self._work.notify()
@@ -107,65 +131,83 @@ class Pipeline:
     # --- the tokenizer thread
 
     def _run(self) -> None:
-        while requests := self._take():
+        while turn := self._take():
             try:
-                self._serve(requests)
+                self._tokenise(turn)
             except BaseException:  # one of them is at fault: each by itself, then
-                for request in requests:
-                    self._serve_alone(request)
+                for request in turn:
+                    self._tokenise_alone(request)
+            self._hand_on(turn)
 
-    def _serve_alone(self, request: _Request) -> None:
+    def _take(self) -> list[_Request]:
+        """Wait for requests and take those of the next turn; empty when closing and nothing is left."""
+        with self._work:
+            while not self._waiting and not self._closing:
+                self._work.wait()
+            turn: list[_Request] = []
+            characters = 0
+            while self._waiting and characters < _TURN:
+                request = self._waiting.popleft()
+                characters += min(_SLICE, _CHARACTERS_PER_TOKEN * request.estimate)
+                turn.append(request)
+            return turn
+
+    def _tokenise(self, turn: list[_Request]) -> None:
+        """One slice of each request. Only truncation lets the reading of a very long text stop early."""
+        for truncating in (False, True):
+            slices = [
+                (request, request.slice())
+                for request in turn
+                if not request.tokenised
+                and not request.future.done()
+                and (request.rule is LongInput.TRUNCATE) == truncating
+            ]
+            if not slices:
+                continue
+            started = time.perf_counter()
+            texts = [text for _, texts in slices for text in texts]
+            first = slices[0][0].first + len(slices[0][0].contents)
+            found = iter(self._tokenizer.contents(texts, WINDOW if truncating else _COUNTED, first))
+            seconds = time.perf_counter() - started
+            for request, some in slices:
+                request.contents.extend(next(found) for _ in some)
+                request.seconds += seconds
+
+    def _tokenise_alone(self, request: _Request) -> None:
         try:
-            self._serve([request])
+            self._tokenise([request])
         except EmbedRouterError as error:
             _fail(request.future, error)
         except BaseException as error:  # a bug, also a panic in Rust, must fail its request and leave the thread alive
             log.exception("tokenising a request failed")
             _fail(request.future, error if isinstance(error, Exception) else RuntimeError("the tokenizer failed"))
 
-    def _take(self) -> list[_Request]:
-        """Wait for requests and take them, up to a bound of texts; empty when closing and nothing is left."""
-        with self._work:
-            while not self._waiting and not self._closing:
-                self._work.wait()
-            taken: list[_Request] = []
-            texts = 0
-            while self._waiting and (not taken or texts + len(self._waiting[0].texts) <= _TEXTS_A_TURN):
-                request = self._waiting.popleft()
-                self._waiting_tokens -= request.estimate
-                texts += len(request.texts)
-                taken.append(request)
-            return taken
-
-    def _serve(self, requests: list[_Request]) -> None:
-        live = [request for request in requests if not request.future.cancelled()]
-        started = time.perf_counter()
-        contents: dict[int, list[Content]] = {}
-        # Only truncation lets the reading of a very long text stop early.
-        for truncating in (False, True):
-            group = [r for r in live if r.contents is None and (r.rule is LongInput.TRUNCATE) == truncating]
-            if not group:
+    def _hand_on(self, turn: list[_Request]) -> None:
+        """What is tokenised goes to the batcher, what was given up is forgotten, the rest waits for its next turn."""
+        unfinished = []
+        for request in turn:
+            if request.future.done():
                 continue
-            texts = [text for request in group for text in request.texts]
-            found = iter(self._tokenizer.contents(texts, WINDOW if truncating else _COUNTED, group[0].first))
-            for request in group:
-                contents[id(request)] = [next(found) for _ in request.texts]
-        seconds = time.perf_counter() - started
-        for request in live:
-            self._queue(request, request.contents or contents.get(id(request), []), seconds)
+            if request.tokenised:
+                self._queue(request)
+            else:
+                unfinished.append(request)
+        with self._work:
+            self._waiting.extend(unfinished)
+            self._waiting_tokens -= sum(request.estimate for request in turn if request not in unfinished)
 
-    def _queue(self, request: _Request, contents: list[Content], seconds: float) -> None:
+    def _queue(self, request: _Request) -> None:
         try:
             plans = [
                 plan(content.ids, request.rule, index, exact=content.exact)
-                for index, content in enumerate(contents, request.first)
+                for index, content in enumerate(request.contents, request.first)
             ]
             sequences = [sequence for one in plans for sequence in one.sequences]
             computed = self.batcher.submit(sequences)
         except EmbedRouterError as error:
             _fail(request.future, error)
             return
-        computed.add_done_callback(_answer(request.future, plans, sequences, seconds))
+        computed.add_done_callback(_answer(request.future, plans, sequences, request.seconds))
         # Weak, or the two futures would hold each other, and megabytes of vectors wait for the garbage collector.
         request.future.add_done_callback(_cancel(weakref.ref(computed)))
 

