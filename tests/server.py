@@ -37,10 +37,11 @@ Vectors = NDArray[np.float32]
 _COMMAND = str(Path(sys.executable).with_name("embedrouter"))
 # A machine's own choice of where the weights are and what computes stays; nothing else leaks into a test's server.
 _KEPT = {f"EMBEDROUTER_{name}" for name in ("CACHE_DIR", "MODEL_DIR", "OFFLINE", "ENGINE", "PRECISION", "THREADS")}
-_WORDS = (
+_TEXT = (
     "time year people way day man thing woman life child world school state family student group country problem hand "
     "part place case week company system program question work number night point home water room mother area money"
-).split()
+)
+_WORDS = _TEXT.split()
 
 
 class Answer(NamedTuple):
@@ -177,8 +178,14 @@ class Server:
         assert isinstance(found, int)
         return found
 
+    def forget_peak(self) -> int:
+        """Start `peak_mib` anew; the memory it holds now, in MiB."""
+        with contextlib.suppress(PermissionError):  # then the peak stays what it was, and tests see less
+            Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+        return self.peak_mib()
+
     def peak_mib(self) -> int:
-        """The most memory it ever held."""
+        """The most memory it held since the start, or since `forget_peak`."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) // 1024
 
@@ -227,7 +234,7 @@ def environment(**settings: Any) -> dict[str, str]:
 
 
 def cli(
-    *arguments: str | Path, stdin: str | None = None, timeout: float = PATIENCE, **settings: Any
+    *arguments: str | int | Path, stdin: str | None = None, timeout: float = PATIENCE, **settings: Any
 ) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
     return subprocess.run(
@@ -314,6 +321,11 @@ def cl100k(text: str) -> list[int]:
 
     ids: list[int] = openai.cl100k_base().encode(text)
     return ids
+
+
+def rows(vectors: Any) -> Vectors:
+    """Lists of floats, as clients give them, as an array."""
+    return np.array(vectors, np.float32)
 
 
 def cosine(left: Vectors, right: Vectors) -> float:

@@ -157,7 +157,9 @@ def test_only_plain_utf8_is_taken(live: Server, encoding: str) -> None:
     live.post(json.dumps(_BODY).encode(encoding)).error(400, "invalid_request")
 
 
-@pytest.mark.parametrize("media_type", ["text/plain", "application/json; charset=utf-8", "application/octet-stream", "x"])
+@pytest.mark.parametrize(
+    "media_type", ["text/plain", "application/json; charset=utf-8", "application/octet-stream", "x"]
+)
 def test_the_content_type_does_not_matter(live: Server, media_type: str) -> None:
     """Many small clients send none or a wrong one; the body decides."""
     assert live.post(_bytes(), {"Content-Type": media_type}).tokens() == 4
@@ -188,7 +190,7 @@ def test_absurd_lengths_are_refused(small: Server, length: int) -> None:
 
 def test_chunks_over_the_limit_are_refused_without_a_length(small: Server) -> None:
     pieces = [b"x" * 65_536] * 17
-    (answer, *_) = small.raw(small.head("Transfer-Encoding: chunked") + _chunked(*pieces))
+    (answer, *_) = small.raw(small.head("Transfer-Encoding: chunked", "Connection: close") + _chunked(*pieces))
     answer.error(413, "payload_too_large")
 
 

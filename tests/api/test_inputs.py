@@ -62,7 +62,9 @@ def test_ids_cut_in_the_middle_of_a_character_are_taken(live: Server) -> None:
     assert live.embed(ids[:1]).vectors().shape == (1, 384)
 
 
-@pytest.mark.parametrize("given", ["", [""], [[]], [], [{"content": []}], [_parts("")], [{"content": [{"type": "text"}]}]])
+@pytest.mark.parametrize(
+    "given", ["", [""], [[]], [], [{"content": []}], [_parts("")], [{"content": [{"type": "text"}]}]]
+)
 def test_an_empty_input_is_refused(live: Server, given: object) -> None:
     assert live.embed(given).error(400, "invalid_request")["message"].startswith("input")
 
@@ -91,7 +93,23 @@ def test_the_refusal_names_the_index(live: Server, given: object, index: int) ->
 
 @pytest.mark.parametrize(
     "given",
-    [None, 1, True, 1.5, {}, _parts("a"), [None], [True], [1, 2.5], [[1.5]], [[True]], [["a"]], [[[1]]], [{}], [{"content": "a"}]],
+    [
+        None,
+        1,
+        True,
+        1.5,
+        {},
+        _parts("a"),
+        [None],
+        [True],
+        [1, 2.5],
+        [[1.5]],
+        [[True]],
+        [["a"]],
+        [[[1]]],
+        [{}],
+        [{"content": "a"}],
+    ],
 )
 def test_other_types_are_refused(live: Server, given: object) -> None:
     assert live.embed(given).error(400, "invalid_request")["message"].startswith("input")

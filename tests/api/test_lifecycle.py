@@ -3,12 +3,10 @@
 import contextlib
 import http.client
 import json
-import os
 import re
 import signal
 import socket
 import stat
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +14,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from server import EMBEDDINGS, KEY, MODEL, PATIENCE, Answer, Server, cli, cosine, eventually, free_port, sentences, serving
+from server import (
+    EMBEDDINGS,
+    KEY,
+    MODEL,
+    PATIENCE,
+    Answer,
+    Server,
+    cli,
+    cosine,
+    eventually,
+    free_port,
+    sentences,
+    serving,
+)
 
 _BULK = 2048
 
@@ -144,6 +155,7 @@ def test_what_takes_longer_than_the_drain_is_cut_off_and_told(tmp_path: Path) ->
             server.process.send_signal(signal.SIGTERM)
             assert server.process.wait(PATIENCE) == 1
         assert "cut off" in server.output()
+        assert "Traceback" not in server.output()
 
 
 # --- departing clients
@@ -155,7 +167,7 @@ def test_a_client_that_leaves_frees_the_queue_and_others_are_served(live: Server
     with live.connect() as connection:
         connection.sendall(live.head(f"Content-Length: {len(body)}") + body)
         eventually(lambda: live.queued_tokens() > 0)
-    assert live.embed("another client").tokens() == 4
+    eventually(lambda: live.embed("another client").status == 200)
     eventually(lambda: live.queued_tokens() == 0)
     eventually(lambda: live.metrics()["embedrouter_requests_in_flight"] == 0)
     after = live.metrics()
@@ -232,7 +244,7 @@ def test_idle_connections_do_not_keep_others_out(live: Server) -> None:
 
 
 def test_small_requests_overtake_a_large_one(live: Server) -> None:
-    with _in_flight(live, _bulk(seed=8, words=20)) as future:
+    with _in_flight(live, _bulk(seed=8)) as future:
         assert live.embed("a single question").status == 200
         assert not future.done(), "the large request was too small for this test"
         assert future.result(PATIENCE).status == 200
@@ -240,7 +252,8 @@ def test_small_requests_overtake_a_large_one(live: Server) -> None:
 
 def test_threads_and_descriptors_do_not_grow_with_requests(live: Server) -> None:
     def held() -> int:
-        return len(os.listdir(f"/proc/{live.process.pid}/fd")) + len(os.listdir(f"/proc/{live.process.pid}/task"))
+        process = Path("/proc", str(live.process.pid))
+        return sum(1 for kind in ("fd", "task") for _ in (process / kind).iterdir())
 
     def settle() -> None:
         with ThreadPoolExecutor(8) as pool:
@@ -248,9 +261,7 @@ def test_threads_and_descriptors_do_not_grow_with_requests(live: Server) -> None
         eventually(lambda: live.metrics()["embedrouter_requests_in_flight"] == 0)
 
     settle()
-    threads = threading.active_count()
     before = held()
     for _ in range(3):
         settle()
     eventually(lambda: held() <= before + 8)
-    assert threading.active_count() == threads

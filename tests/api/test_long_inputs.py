@@ -6,7 +6,7 @@ import pytest
 from server import Server, cosine
 
 # "a" and each number of one digit is one token; both ends of a text count for [CLS] and [SEP].
-_WORDS = "a b c d e f g h 1 2 3 4 5 6 7 8 9".split()
+_WORDS = ["a", "b", "c", "d", "e", "f", "g", "h", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
 
 
 def _text(tokens: int) -> str:

@@ -1,7 +1,6 @@
 """GET /models and its relatives: what is listed, filtered, paged and priced."""
 
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
@@ -103,7 +102,9 @@ def test_filters(live: Server, query: str, found: bool) -> None:
     assert len(document["data"]) == document["total_count"] == int(found)
 
 
-@pytest.mark.parametrize(("query", "count"), [("", 1), ("output_modalities=embeddings", 1), ("output_modalities=text", 0)])
+@pytest.mark.parametrize(
+    ("query", "count"), [("", 1), ("output_modalities=embeddings", 1), ("output_modalities=text", 0)]
+)
 def test_the_count_is_the_listings(live: Server, query: str, count: int) -> None:
     assert live.get(f"/api/v1/models/count?{query}").json() == {"data": {"count": count}}
 
@@ -131,8 +132,6 @@ def test_pages(live: Server, path: str, query: str, shown: int) -> None:
 def test_wrong_queries_are_refused(live: Server, query: str) -> None:
     refused = live.get(f"/api/v1/models?{query}").error(400, "invalid_request")
     assert refused["message"].startswith(query.partition("=")[0])
-
-
 
 
 def test_the_listing_never_names_where_it_was_asked(live: Server) -> None:

@@ -1,10 +1,12 @@
 """The model page's eleven parameters and the request's other fields: checked, and without effect on a vector."""
 
+from typing import Any
+
 import pytest
 
 from server import MODEL, Server
 
-_TAKEN = {
+_TAKEN: dict[str, list[Any]] = {
     "max_tokens": [1, 8192, 2**40],
     "temperature": [0, 0.7, 1, 2, 2.0],
     "top_p": [0, 0.5, 1],
@@ -24,7 +26,8 @@ _TAKEN = {
     "encoding_format": ["float"],
     "dimensions": [384],
 }
-_REFUSED = {
+_NULL: Any = None
+_REFUSED: dict[str, list[Any]] = {
     "max_tokens": [0, -1, 1.5, "1", True, [1]],
     "temperature": [-0.1, 2.1, "1", True, [1]],
     "top_p": [-0.1, 1.1, "1", False],
@@ -45,24 +48,31 @@ _REFUSED = {
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in _TAKEN.items() for value in values])
-def test_a_right_value_is_taken_and_changes_nothing(live: Server, name: str, value: object) -> None:
+def test_a_right_value_is_taken_and_changes_nothing(live: Server, name: str, value: Any) -> None:
     assert live.embed("hello", **{name: value}).json()["data"] == live.embed("hello").json()["data"]
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in _REFUSED.items() for value in values])
-def test_a_wrong_value_is_refused_by_name(live: Server, name: str, value: object) -> None:
+def test_a_wrong_value_is_refused_by_name(live: Server, name: str, value: Any) -> None:
     refused = live.embed("hello", **{name: value}).error(400, "invalid_request")
     assert name in refused["message"]
     assert refused["metadata"]["field"].startswith(name)
 
 
 def test_null_means_not_set_for_every_optional_field(live: Server) -> None:
-    answer = live.embed("hello", truncate=None, **dict.fromkeys(_TAKEN))
+    answer = live.embed("hello", truncate=None, **dict.fromkeys(_TAKEN, _NULL))
     assert answer.json()["data"] == live.embed("hello").json()["data"]
 
 
 def test_unknown_fields_are_ignored(live: Server) -> None:
-    unknown = {"drop_params": True, "stream": False, "models": ["x"], "extra_body": {"deep": [None]}, "": 1, "seed ": "x"}
+    unknown: dict[str, Any] = {
+        "drop_params": True,
+        "stream": False,
+        "models": ["x"],
+        "extra_body": {"deep": [None]},
+        "": 1,
+        "seed ": "x",
+    }
     assert live.embed("hello", **unknown).status == 200
     assert live.embed("hello", provider={"options": {"builtin": {}}, "only": None, "unknown": 1}).status == 200
 

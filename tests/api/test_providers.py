@@ -9,7 +9,9 @@ from server import Server
 
 @pytest.fixture(scope="module")
 def quantization(live: Server) -> str:
-    endpoint = live.get("/api/v1/models/sentence-transformers/all-minilm-l6-v2/endpoints").json()["data"]["endpoints"][0]
+    endpoint = live.get("/api/v1/models/sentence-transformers/all-minilm-l6-v2/endpoints").json()["data"]["endpoints"][
+        0
+    ]
     found: str = endpoint["quantization"]
     return found
 
@@ -121,6 +123,8 @@ def test_wrong_preferences_are_refused_by_name(live: Server, preferences: dict[s
     assert f"provider.{next(iter(preferences))}" in refused["message"]
 
 
-@pytest.mark.parametrize("price", ["1e999999", "1e5000000", "-1e5000000", "1e-999999999", "9" * 10_000, "0." + "0" * 9999])
+@pytest.mark.parametrize(
+    "price", ["1e999999", "1e5000000", "-1e5000000", "1e-999999999", "9" * 10_000, "0." + "0" * 9999]
+)
 def test_absurd_prices_never_fail_the_server(live: Server, price: str) -> None:
     assert live.embed("hello", provider={"max_price": {"prompt": price}}).status in (200, 400, 404)

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 import tiktoken
 from langchain_openai import OpenAIEmbeddings
 from pydantic import SecretStr
 
-from server import KEY, MODEL, Server, cl100k, cosine, sentences
+from server import KEY, MODEL, Server, cl100k, cosine, rows, sentences
 
 
 class _Encoding:
@@ -43,7 +42,7 @@ def _embeddings(server: Server, **options: Any) -> OpenAIEmbeddings:
 
 def test_its_defaults_give_the_vectors_of_the_texts(live: Server) -> None:
     texts = [*sentences(20, 8), "Grüße", "日本語 text", "\U0001f9ff!"]
-    found = np.float32(_embeddings(live).embed_documents(texts))
+    found = rows(_embeddings(live).embed_documents(texts))
     assert cosine(found, live.embed(texts).vectors()) > 0.9999
 
 
@@ -52,19 +51,24 @@ def test_its_defaults_send_token_ids(live: Server, monkeypatch: pytest.MonkeyPat
     sent: list[Any] = []
     embeddings = _embeddings(live)
     create = embeddings.client.create
-    monkeypatch.setattr(embeddings.client, "create", lambda **body: (sent.append(body["input"]), create(**body))[1])
+
+    def spy(**body: Any) -> Any:
+        sent.append(body["input"])
+        return create(**body)
+
+    monkeypatch.setattr(embeddings.client, "create", spy)
     embeddings.embed_documents(["hello world"])
     assert sent == [[cl100k("hello world")]]
 
 
 def test_a_query(live: Server) -> None:
-    found = np.float32(_embeddings(live).embed_query("What is a vector?"))
+    found = rows(_embeddings(live).embed_query("What is a vector?"))
     assert cosine(found, live.embed("What is a vector?").vectors()[0]) > 0.9999
 
 
 def test_many_texts_go_in_several_requests(live: Server) -> None:
     texts = sentences(25, 5, seed=1)
-    found = np.float32(_embeddings(live, chunk_size=4).embed_documents(texts))
+    found = rows(_embeddings(live, chunk_size=4).embed_documents(texts))
     assert cosine(found, live.embed(texts).vectors()) > 0.9999
 
 
@@ -73,5 +77,5 @@ def test_fewer_dimensions(live: Server) -> None:
 
 
 def test_texts_instead_of_ids(live: Server) -> None:
-    found = np.float32(_embeddings(live, check_embedding_ctx_length=False).embed_documents(["hello", "world"]))
+    found = rows(_embeddings(live, check_embedding_ctx_length=False).embed_documents(["hello", "world"]))
     assert cosine(found, live.embed(["hello", "world"]).vectors()) > 0.9999

@@ -7,7 +7,7 @@ import numpy as np
 import openai
 import pytest
 
-from server import KEY, MODEL, Server, cl100k, cosine, sentences
+from server import KEY, MODEL, Server, cl100k, cosine, rows, sentences
 
 
 @pytest.fixture(params=["/api/v1", "/v1"])
@@ -23,7 +23,7 @@ def test_its_default_asks_for_base64_and_gives_floats(client: openai.OpenAI, liv
     assert found.usage.prompt_tokens == found.usage.total_tokens == 4
     (row,) = found.data
     assert (row.index, row.object, len(row.embedding)) == (0, "embedding", 384)
-    np.testing.assert_array_equal(np.float32(row.embedding), live.embed("hello world").vectors()[0])
+    np.testing.assert_array_equal(rows(row.embedding), live.embed("hello world").vectors()[0])
 
 
 def test_floats_and_base64_are_the_same_vectors(client: openai.OpenAI) -> None:
@@ -32,7 +32,7 @@ def test_floats_and_base64_are_the_same_vectors(client: openai.OpenAI) -> None:
     default = client.embeddings.create(model=MODEL, input=texts)
     assert [row.index for row in floats.data] == list(range(5))
     for one, other in zip(floats.data, default.data, strict=True):
-        np.testing.assert_array_equal(np.float32(one.embedding), np.float32(other.embedding))
+        np.testing.assert_array_equal(rows(one.embedding), rows(other.embedding))
 
 
 def test_token_ids_flat_and_nested(client: openai.OpenAI, live: Server) -> None:
@@ -42,7 +42,7 @@ def test_token_ids_flat_and_nested(client: openai.OpenAI, live: Server) -> None:
     nested = client.embeddings.create(model=MODEL, input=[cl100k(text), cl100k("another")])
     assert len(nested.data) == 2
     for embedding in (flat.data[0].embedding, nested.data[0].embedding):
-        assert cosine(np.float32(embedding), expected) > 0.9999
+        assert cosine(rows(embedding), expected) > 0.9999
 
 
 def test_dimensions(client: openai.OpenAI) -> None:
@@ -138,7 +138,7 @@ def test_the_asynchronous_client(live: Server) -> None:
             calls = [client.embeddings.create(model=MODEL, input=text) for text in texts]
             return [found.data[0].embedding for found in await asyncio.gather(*calls)]
 
-    assert cosine(np.float32(asyncio.run(ask())), live.embed(texts).vectors()) > 0.9999
+    assert cosine(rows(asyncio.run(ask())), live.embed(texts).vectors()) > 0.9999
 
 
 def test_the_asynchronous_clients_errors(live: Server) -> None:

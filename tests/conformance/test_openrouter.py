@@ -1,4 +1,4 @@
-"""The real `openrouter` client 1.3: it validates every answer against its own schema and raises if a field is missing."""
+"""The real `openrouter` client 1.3: it checks every answer against its schema and raises if a field is missing."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -107,7 +107,8 @@ def test_base64(client: OpenRouter, live: Server) -> None:
 
 def test_token_ids(client: OpenRouter, live: Server) -> None:
     expected = live.embed("hello world").vectors()[0]
-    for ids in (cl100k("hello world"), [cl100k("hello world")]):
+    forms: list[Any] = [cl100k("hello world"), [cl100k("hello world")]]
+    for ids in forms:
         found: Any = client.embeddings.generate(model=MODEL, input=ids)
         assert cosine(_vectors(found)[0], expected) > 0.9999
 
@@ -157,7 +158,9 @@ def test_models(client: OpenRouter) -> None:
 
 
 def test_models_by_filter(client: OpenRouter) -> None:
-    found: Any = client.models.list(output_modalities="embeddings", context=8192, q="minilm", sort="newest", max_price=1)
+    found: Any = client.models.list(
+        output_modalities="embeddings", context=8192, q="minilm", sort="newest", max_price=1
+    )
     assert len(found.result.data) == 1
     none: Any = client.models.list(context=8193)
     assert none.result.data == []

@@ -23,7 +23,17 @@ def canary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.mark.parametrize(
     "attempt",
-    ["' OR 1=1 --", "\"; DROP TABLE keys; --", "%", "*", "\\", "../../api-key.sha256", "{{7*7}}", "${jndi:ldap://x}", "null"],
+    [
+        "' OR 1=1 --",
+        '"; DROP TABLE keys; --',
+        "%",
+        "*",
+        "\\",
+        "../../api-key.sha256",
+        "{{7*7}}",
+        "${jndi:ldap://x}",
+        "null",
+    ],
 )
 def test_19_metacharacters_in_a_key_are_a_wrong_key(live: Server, attempt: str) -> None:
     answer = live.request("POST", EMBEDDINGS, _BODY, key=attempt)
@@ -153,7 +163,12 @@ def test_38_the_same_text_of_two_callers_at_once_gives_each_their_own_answer(can
 
 def test_47_failures_tell_nothing_of_the_inside(canary: Server) -> None:
     inside = re.compile(r"Traceback|File \"|site-packages|/src/|\.py\b|msgspec|litestar|granian/|0x[0-9a-f]{6}")
-    for body in ("{", '{"model":1}', json.dumps({**_BODY, "provider": {"only": 1}}), json.dumps({**_BODY, "input": [1e300]})):
+    for body in (
+        "{",
+        '{"model":1}',
+        json.dumps({**_BODY, "provider": {"only": 1}}),
+        json.dumps({**_BODY, "input": [1e300]}),
+    ):
         assert not inside.search(canary.post(body).body.decode())
 
 

@@ -26,7 +26,7 @@ log = logging.getLogger("embedrouter.access")
 
 _DECODER: Final = msgspec.json.Decoder(EmbeddingsRequest)
 _RULES: Final = {"end": LongInput.TRUNCATE, "none": LongInput.REFUSE}
-_PATIENCE: Final = 0.05  # seconds before a request is worth watching for its client's departure
+_PATIENCE: Final = 0.25  # seconds before a request is worth watching for its client's departure
 _NO_PREFERENCES: Final = ProviderPreferences()
 
 JsonRequest = Request[Any, Any, State]
@@ -47,7 +47,7 @@ async def create_embeddings(request: JsonRequest, context: Context) -> Response[
     headers = {"X-Generation-Id": generation_id}
     result: EmbedResult | None = None
     status = 200
-    metrics.in_flight.inc()
+    metrics.in_flight += 1
     try:
         wanted = await _received(request, context)
         result = await _served(request, context, wanted)
@@ -64,7 +64,7 @@ async def create_embeddings(request: JsonRequest, context: Context) -> Response[
         reason, status = "server", 500
         response = problem(unforeseen(error), headers)
     finally:
-        metrics.in_flight.dec()
+        metrics.in_flight -= 1
     seconds = time.perf_counter() - started
     metrics.answered(status, seconds)
     if reason is not None:

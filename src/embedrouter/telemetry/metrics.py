@@ -85,7 +85,8 @@ class Metrics:
             registry=registry,
         )
         self.batch_failures = Counter("embedrouter_batch_failures", "Batches that failed.", registry=registry)
-        self.in_flight = Gauge("embedrouter_requests_in_flight", "Embeddings requests being served.", registry=registry)
+        self.in_flight = 0  # a plain number, read when it is scraped: it changes twice a request
+        self.watch("requests_in_flight", "Embeddings requests being served.", lambda: self.in_flight)
         info = Gauge("embedrouter_build_info", "What runs here; always 1.", [*build, "python"], registry=registry)
         info.labels(*build.values(), platform.python_version()).set(1)
 
@@ -101,8 +102,10 @@ class Metrics:
         """Count what one answered request embedded."""
         self.inputs.inc(inputs)
         self.tokens.inc(tokens)
-        self.truncations.inc(truncated)
-        self.windows.inc(windows)
+        if truncated:
+            self.truncations.inc(truncated)
+        if windows:
+            self.windows.inc(windows)
 
     def rejected(self, reason: str) -> None:
         """Count one refused embeddings request by its error type."""
