@@ -91,6 +91,8 @@ def make_app(context: Context) -> Litestar:
                 Router("/v1", route_handlers=_API, include_in_schema=False),
                 health.health,
                 health.ready,
+                health.health_head,
+                health.ready_head,
                 health.metrics,
                 docs.openapi,
                 docs.docs,

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -59,7 +60,7 @@ async def _serve(context: Context, say: Callable[[str], None]) -> None:
     def stop() -> None:
         if stopping.is_set():
             log.warning("stopped a second time: leaving at once")
-            sys.exit(1)
+            _leave()
         log.info("stopping: answering what was accepted, at most %g s", settings.drain_s)
         context.draining = True
         stopping.set()
@@ -69,14 +70,22 @@ async def _serve(context: Context, say: Callable[[str], None]) -> None:
         loop.add_signal_handler(name, stop)
     serving = asyncio.ensure_future(server.serve())
     announcing = asyncio.ensure_future(_announce(context, say))
-    try:
-        await asyncio.wait((serving, asyncio.ensure_future(stopping.wait())), return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.wait_for(serving, settings.drain_s + 5)
-    except TimeoutError:
+    stopped = asyncio.ensure_future(stopping.wait())
+    await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
+    announcing.cancel()
+    stopped.cancel()
+    await asyncio.wait((serving,), timeout=settings.drain_s)
+    if not serving.done():
         log.error("some requests did not finish in %g s and were cut off", settings.drain_s)
-        raise SystemExit(1) from None
-    finally:
-        announcing.cancel()
+        _leave()
+    await serving
+
+
+def _leave() -> None:
+    """End the process now: threads that compute and connections that are open cannot be unwound."""
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(1)
 
 
 async def _announce(context: Context, say: Callable[[str], None]) -> None:

@@ -197,3 +197,10 @@ def test_the_openapi_document_names_query_parameters_as_they_are_sent(live: Serv
         "offset", "limit", "output_modalities", "input_modalities", "q", "context", "min_price", "max_price",
         "model_authors", "providers", "supported_parameters", "zdr", "sort",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+def test_a_probe_may_ask_with_head(live: Server, path: str) -> None:
+    answer = live.request("HEAD", path)
+    assert answer.status == 200
+    assert answer.body == b""

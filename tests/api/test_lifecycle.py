@@ -163,7 +163,7 @@ def test_what_takes_longer_than_the_drain_is_cut_off_and_told(tmp_path: Path) ->
 
 def test_a_client_that_leaves_frees_the_queue_and_others_are_served(live: Server) -> None:
     before = live.metrics()
-    body = _bulk(seed=4, words=40)
+    body = _bulk(seed=4, words=100)
     with live.connect() as connection:
         connection.sendall(live.head(f"Content-Length: {len(body)}") + body)
         eventually(lambda: live.queued_tokens() > 0)
@@ -172,7 +172,7 @@ def test_a_client_that_leaves_frees_the_queue_and_others_are_served(live: Server
     eventually(lambda: live.metrics()["embedrouter_requests_in_flight"] == 0)
     after = live.metrics()
     computed = after["embedrouter_batch_tokens_sum"] - before["embedrouter_batch_tokens_sum"]
-    assert computed < 40 * _BULK / 2, "the abandoned request was computed all the same"
+    assert computed < 100 * _BULK / 2, "the abandoned request was computed all the same"
     for series in ('embedrouter_requests_total{status="499"}', 'embedrouter_rejects_total{reason="client_closed"}'):
         assert after[series] == before[series] + 1
     assert after["embedrouter_prompt_tokens_total"] == before["embedrouter_prompt_tokens_total"] + 4

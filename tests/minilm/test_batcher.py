@@ -481,10 +481,9 @@ def test_many_small_calls_are_refused_once_they_take_too_long() -> None:
     with running(engine, max_wait=1.0) as batcher:
         occupy(engine, batcher)
         batcher._rate = 1_000.0  # tokens a second
-        taken = []
+        taken: list[Future[Vectors]] = []
         with pytest.raises(OverloadedError) as caught:
-            for tag in range(1, 1000):
-                taken.append(batcher.submit([sequence(10, tag)]))
+            taken.extend(batcher.submit([sequence(10, tag)]) for tag in range(1, 1000))
         assert caught.value.retry_after == 1
         assert 90 <= len(taken) <= 110
         engine.gate.set()

@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Any, Final
 
-from litestar import Response, get
+from litestar import Response, get, head
 
 from embedrouter.api.context import Context
 from embedrouter.errors import EmbedRouterError
@@ -34,6 +34,18 @@ async def ready(context: Context) -> Response[dict[str, Any]]:
         "queued_tokens": batcher.queued_tokens,
     }
     return Response(body, status_code=503 if problem else 200)
+
+
+@head("/health", include_in_schema=False)
+async def health_head() -> None:
+    """For load balancers that ask with HEAD."""
+
+
+@head("/ready", include_in_schema=False)
+async def ready_head(context: Context) -> Response[None]:
+    """For load balancers that ask with HEAD: the same status as GET."""
+    problem = "draining" if context.draining else await _probe(context)
+    return Response(None, status_code=503 if problem else 200)
 
 
 @get("/metrics", summary="Prometheus metrics", tags=["Health"], operation_id="metrics", media_type="text/plain")

@@ -29,6 +29,12 @@ _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 # After these, or before a bracket, WordPiece breaks whatever follows, and no special token like [MASK] is cut.
 _BREAK: Final = re.compile(r"[ \t\n\r!-/:-@\\-`{-~\u4e00-\u9fff]|.(?=\[)", re.DOTALL)
 
+# A word of more than 100 characters is one [UNK] however long it is, and combining accents are taken off. Runs of
+# either are shortened: a tokenizer that reads megabytes of them needs seconds and gigabytes. An ideograph is a word.
+_IDEOGRAPHS: Final = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f"
+_RUN: Final = re.compile(rf"[^\W_{_IDEOGRAPHS}]{{102,}}|[\u0300-\u036f]{{102,}}")
+_KEPT: Final = 101
+
 
 class Content(NamedTuple):
     """One input's ids without special tokens; `exact` is False if reading stopped before the text's end."""
@@ -67,7 +73,7 @@ class Tokenizer:
     def _long(self, text: str, enough: int) -> Content:
         parts: list[Ids] = []
         count = 0
-        for piece, is_last in _pieces(text):
+        for piece, is_last in _pieces(_shortened(text)):
             ids = np.array(self._tokenizer.encode(piece, add_special_tokens=False).ids, np.int32)
             parts.append(ids)
             count += len(ids)
@@ -106,6 +112,12 @@ def _batches(texts: Sequence[str]) -> Iterator[list[int]]:
         characters += len(text)
     if some:
         yield some
+
+
+def _shortened(text: str) -> str:
+    # In pieces: a regular expression holds the GIL while it runs. A run across two pieces is shortened in each.
+    pieces = (text[start : start + _PIECE] for start in range(0, len(text), _PIECE))
+    return "".join(_RUN.sub(lambda run: run[0][:_KEPT], piece) for piece in pieces)
 
 
 def _pieces(text: str) -> Iterator[tuple[str, bool]]:

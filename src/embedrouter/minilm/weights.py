@@ -152,11 +152,10 @@ def _publish(scratch: Path, target: Path) -> None:
 
 
 def _fetch_from_hub(scratch: Path, missing: list[FileFact]) -> None:
-    # Unreachable hubs must cost seconds: the package comes next.
-    os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "10")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import constants, hf_hub_download
 
+    _require_reachable(constants.ENDPOINT)
     for fact in missing:
         try:
             hf_hub_download(HUGGING_FACE_ID, fact.name, revision=REVISION, local_dir=scratch)

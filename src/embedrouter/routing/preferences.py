@@ -4,7 +4,7 @@ Hard filters only. Order among several endpoints needs several endpoints; it com
 """
 
 from collections.abc import Iterable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, Literal
 
 import msgspec
@@ -123,12 +123,13 @@ def _pico_per_token(usd_per_million: float | str | None, field: str) -> Decimal 
     if usd_per_million is None:
         return None
     try:
-        value = Decimal(str(usd_per_million))
-    except InvalidOperation:
-        value = Decimal("NaN")
-    if not value.is_finite() or value < 0:
+        value = Decimal(str(usd_per_million)) * 1_000_000
+        is_price = value.is_finite() and value >= 0
+    except ArithmeticError:
+        is_price = False
+    if not is_price:
         raise InvalidRequestError(
             f"provider.max_price.{field} must be a price in USD per million tokens, such as 0.02",
             metadata={"field": f"provider.max_price.{field}"},
         )
-    return value * 1_000_000
+    return value
