@@ -12,8 +12,9 @@ from litestar.exceptions import HTTPException
 
 from embedrouter import __version__
 from embedrouter.accounts.keys import KeyRing
-from embedrouter.api import docs, embeddings, health, models, problems
+from embedrouter.api import docs, health, models, problems
 from embedrouter.api.context import Context
+from embedrouter.api.embeddings import embeddings_route
 from embedrouter.catalog.builtin import ALIASES, PROVIDER, SLUG, builtin_model
 from embedrouter.catalog.catalog import Catalog
 from embedrouter.errors import EmbedRouterError
@@ -28,7 +29,6 @@ from embedrouter.telemetry.metrics import Metrics
 log = logging.getLogger(__name__)
 
 _API = (
-    embeddings.create_embeddings,
     models.list_models,
     models.list_embedding_models,
     models.count_models,
@@ -83,12 +83,13 @@ def make_app(context: Context) -> Litestar:
         finally:
             context.model.close(context.settings.drain_s)
 
+    embed = embeddings_route(context)
     return Litestar.from_config(
         AppConfig(
             route_handlers=[
                 # OpenRouter's base, and the one that OpenAI's clients are used to.
-                Router("/api/v1", route_handlers=_API),
-                Router("/v1", route_handlers=_API, include_in_schema=False),
+                Router("/api/v1", route_handlers=[embed, *_API]),
+                Router("/v1", route_handlers=[embed, *_API], include_in_schema=False),
                 health.health,
                 health.ready,
                 health.health_head,

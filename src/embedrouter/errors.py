@@ -59,6 +59,13 @@ class NotFoundError(EmbedRouterError):
     error_type = "not_found"
 
 
+class MethodNotAllowedError(EmbedRouterError):
+    """The path exists and takes other methods."""
+
+    status = 405
+    error_type = "invalid_request"
+
+
 class RequestTimeoutError(EmbedRouterError):
     """The client was too slow in sending its request."""
 

@@ -7,47 +7,42 @@ from collections.abc import AsyncIterator
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
-from litestar.connection import ASGIConnection
 
+from embedrouter.api.exchange import ClientGone, Exchange
 from embedrouter.errors import InvalidRequestError, PayloadTooLargeError, RequestTimeoutError
 
 T = TypeVar("T")
-Connection = ASGIConnection[Any, Any, Any, Any]
 
 _SLOWEST: Final = 100_000  # bytes a second that a client must reach once its first grace is used up
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
 
-class ClientGone(Exception):  # noqa: N818 (an event, not an error)
-    """The client closed the connection before its request was complete."""
-
-
-async def read_body(connection: Connection, *, limit: int, grace: float) -> bytes:
+async def read_body(exchange: Exchange, *, limit: int, grace: float) -> bytes:
     """The whole body, decompressed. limit: bytes after decompression; grace: seconds before slowness counts.
 
     Raises PayloadTooLargeError, RequestTimeoutError, InvalidRequestError, ClientGone.
     """
-    declared = connection.headers.get("content-length", "")
+    declared = exchange.header(b"content-length") or ""
     if declared.isdecimal() and int(declared) > limit:
         raise _too_large(limit)
-    encoding = connection.headers.get("content-encoding", "identity").strip().lower()
+    encoding = (exchange.header(b"content-encoding") or "identity").strip().lower()
     if encoding not in ("identity", "gzip", ""):
         raise InvalidRequestError(f'content-encoding "{encoding[:40]}" is not supported; send gzip or nothing')
-    chunks = _chunks(connection, grace)
+    chunks = _chunks(exchange, grace)
     body = await (_gunzip(chunks, limit) if encoding == "gzip" else _join(chunks, limit))
     if not body:
         raise InvalidRequestError("the request has no body; send JSON with model and input")
     return body
 
 
-async def _chunks(connection: Connection, grace: float) -> AsyncIterator[bytes]:
+async def _chunks(exchange: Exchange, grace: float) -> AsyncIterator[bytes]:
     started = time.monotonic()
     received = 0
     while True:
         left = started + grace + received / _SLOWEST - time.monotonic()
         try:
             async with asyncio.timeout(left):
-                message = await connection.receive()
+                message = await exchange.receive()
         except TimeoutError as error:
             raise RequestTimeoutError("the request's body arrived too slowly; send it again") from error
         if message["type"] == "http.disconnect":

@@ -1,12 +1,14 @@
 """Errors as OpenRouter's envelope, for every way a request can fail."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
+from embedrouter.api.exchange import Answer
 from embedrouter.errors import EmbedRouterError
 
 log = logging.getLogger(__name__)
@@ -33,16 +35,20 @@ def envelope(error: EmbedRouterError) -> dict[str, Any]:
     return {"error": body}
 
 
-def problem(error: EmbedRouterError, headers: dict[str, str] | None = None) -> Response[bytes]:
-    """The response of an error we raised ourselves."""
+def answer_of(error: EmbedRouterError, headers: Mapping[str, str] | None = None) -> Answer:
+    """The whole answer of an error we raised ourselves."""
     sent = dict(headers or {})
     if error.retry_after is not None:
         sent["Retry-After"] = str(error.retry_after)
     if error.status == 401:
         sent["WWW-Authenticate"] = "Bearer"
-    return Response(
-        orjson.dumps(envelope(error)), status_code=error.status, media_type="application/json", headers=sent
-    )
+    return Answer(error.status, orjson.dumps(envelope(error)), sent)
+
+
+def problem(error: EmbedRouterError) -> Response[bytes]:
+    """The same for routes that answer through Litestar."""
+    answer = answer_of(error)
+    return Response(answer.body, status_code=answer.status, media_type="application/json", headers=dict(answer.headers))
 
 
 def unforeseen(error: Exception) -> EmbedRouterError:
@@ -70,7 +76,7 @@ def on_http(_: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
         }
     }
     headers = {k: v for k, v in (error.headers or {}).items() if k.lower() == "allow"}
-    return _json(body, status, headers)
+    return Response(orjson.dumps(body), status_code=status, media_type="application/json", headers=headers)
 
 
 def on_any(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -82,7 +88,3 @@ def _told(error: HTTPException) -> str:
     details = error.extra if isinstance(error.extra, list) else []
     told = [f"{d.get('key')}: {d.get('message')}" for d in details if isinstance(d, dict)]
     return "; ".join(told) or error.detail
-
-
-def _json(body: dict[str, Any], status: int, headers: dict[str, str]) -> Response[bytes]:
-    return Response(orjson.dumps(body), status_code=status, media_type="application/json", headers=headers)
