@@ -39,7 +39,7 @@ _API = (
 _QUANTIZATION = {"float32": "fp32", "bfloat16": "bf16"}
 
 
-def load_model(settings: Settings, report: "logging.Logger | None" = None) -> MiniLM:
+def load_model(settings: Settings) -> MiniLM:
     """The built-in model as the settings want it. Raises WeightsError, SettingsError."""
     return MiniLM(
         settings.model_dir,
@@ -50,7 +50,7 @@ def load_model(settings: Settings, report: "logging.Logger | None" = None) -> Mi
         offline=settings.offline,
         max_queued_tokens=settings.max_queued_tokens,
         max_wait=settings.max_wait_s,
-        report=(report or log).info,
+        report=log.info,
     )
 
 

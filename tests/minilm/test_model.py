@@ -28,7 +28,7 @@ CLOSE = 5e-3  # largest difference of a component that a batch may make in bfloa
 @pytest.fixture(scope="module")
 def model_bf16(weights: Weights, model: MiniLM) -> MiniLM:
     if cpu.computes_bfloat16() is None:
-        pytest.skip("this CPU has neither AMX-BF16 nor AVX512-BF16: bfloat16 is not what anyone gets here")
+        pytest.skip(reason="this CPU has neither AMX-BF16 nor AVX512-BF16: bfloat16 is not what anyone gets here")
     assert model.engine.precision == "bfloat16"
     return model
 
