@@ -7,8 +7,11 @@ ARGS ?=
 # A clone keeps its key and other state beside the code, so that two clones never share them.
 export EMBEDROUTER_DATA_DIR ?= $(CURDIR)/data
 
+# What the C++ module is built from; a change of any of it installs anew.
+NATIVE := CMakeLists.txt $(wildcard src/embedrouter/minilm/native/*.[ch]*)
+
 .DEFAULT_GOAL := help
-.PHONY: help serve test check lint types rooms format lock golden clean
+.PHONY: help serve test check lint types rooms format native lock golden clean
 
 help: ## show the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -18,19 +21,24 @@ $(BIN)/python:
 	  { echo "embedrouter needs Python 3.11 or newer; this is $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
+$(VENV)/.locked: requirements.lock | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+# pip hides what a build that succeeds has said, so why there is no native module is said here.
+$(VENV)/.runtime: $(VENV)/.locked pyproject.toml $(NATIVE)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@cat $(VENV)/lib/python3*/site-packages/embedrouter/minilm/native/not_built.txt 2>/dev/null || true
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.locked | $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
 serve: $(VENV)/.runtime ## set up, fetch the model once, and serve on http://127.0.0.1:8000
 	@exec $(BIN)/embedrouter serve $(ARGS)
 
-test: $(VENV)/.dev ## set up and run every check: lint, types, rooms, tests
+test: $(VENV)/.dev $(VENV)/.runtime ## set up and run every check: lint, types, rooms, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -42,9 +50,13 @@ format: $(VENV)/.dev ## format the code and mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+native: ## build the C++ module anew  (EMBEDROUTER_SANITIZE=ON make native: with the sanitizers)
+	@rm -f $(VENV)/.runtime
+	@$(MAKE) --no-print-directory $(VENV)/.runtime
+
 lock: ## resolve the lock files anew (needs uv on the PATH)
 	uv pip compile pyproject.toml --extra build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade -o requirements.lock
 	uv pip compile pyproject.toml --extra build --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --constraint requirements.lock -o requirements-dev.lock
 
 clean: ## remove the environment and what the tools left
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
