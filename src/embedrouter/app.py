@@ -36,7 +36,7 @@ _API = (
     models.list_endpoints,
     models.list_providers,
 )
-_QUANTIZATION = {"float32": "fp32", "bfloat16": "bf16"}
+_QUANTIZATION = {"float32": "fp32", "bfloat16": "bf16", "int8": "int8"}
 
 
 def load_model(settings: Settings) -> MiniLM:
@@ -46,6 +46,7 @@ def load_model(settings: Settings) -> MiniLM:
         engine=settings.engine,
         precision=settings.precision,
         threads=settings.threads,
+        native_path=settings.native_path,
         cache_dir=settings.cache_dir,
         offline=settings.offline,
         max_queued_tokens=settings.max_queued_tokens,

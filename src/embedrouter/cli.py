@@ -212,12 +212,12 @@ def info(
     """What the model is, where its files are, and which engine runs it here and why."""
     with _told():
         from embedrouter.minilm import cpu, facts, weights
-        from embedrouter.minilm.engines.choose import choose_precision
+        from embedrouter.minilm.engines.choose import choose
 
         flags = {"model_dir": model_dir, "cache_dir": cache_dir} | _model_flags(None, None, engine, precision, threads)
         settings = load(flags, os.environ, config)
         folder = settings.model_dir or weights.cache_folder(settings.cache_dir)
-        chosen, reason = choose_precision(settings.precision)
+        chosen = choose(settings.engine, settings.precision, settings.native_path)
         try:
             state = f"{weights.check(folder).folder} (verified)"
         except EmbedRouterError as error:
@@ -228,7 +228,7 @@ def info(
             ("tokens", f"{facts.MAX_LENGTH} a sequence, {facts.MAX_INPUT:,} an input by windows"),
             ("weights", state),
             ("cpu", f"{cpu.name()}, {cpu.available_cores()} core(s) for this process"),
-            ("engine", f"openvino in {chosen}: {reason}"),
+            ("engine", str(chosen)),
         ):
             typer.echo(f"{name:<12}{value}")
 
@@ -303,6 +303,7 @@ def _model(settings: Settings) -> Iterator[Any]:
         engine=settings.engine,
         precision=settings.precision,
         threads=settings.threads,
+        native_path=settings.native_path,
         cache_dir=settings.cache_dir,
         offline=settings.offline,
         report=_note,

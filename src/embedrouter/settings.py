@@ -17,8 +17,9 @@ from embedrouter.errors import SettingsError, nearest
 
 ENV_PREFIX = "EMBEDROUTER_"
 
-Precision = Literal["auto", "float32", "bfloat16"]
-EngineName = Literal["auto", "openvino"]
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
+EngineName = Literal["auto", "native", "openvino"]
+NativePath = Literal["auto", "amx-bf16", "avx512-bf16", "amx-int8", "vnni-int8"]
 LogFormat = Literal["text", "json"]
 
 
@@ -37,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     offline: bool = False  # never reach for the network, not even for missing weights
     engine: EngineName = "auto"
     precision: Precision = "auto"
+    native_path: NativePath = "auto"  # force an instruction path of the native engine, for tests and comparisons
     threads: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 0  # 0: as many as the cgroup and the affinity allow
     api_key: str | None = None
     new_key: bool = False  # replace the kept key by a new one, and print it

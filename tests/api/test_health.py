@@ -50,7 +50,7 @@ def test_ready_names_the_engine_and_why(live: Server) -> None:
     found = answer.json()
     assert found["status"] == "ready"
     assert found["engine"]
-    assert found["precision"] in ("float32", "bfloat16")
+    assert found["precision"] in ("float32", "bfloat16", "int8")
     assert found["precision"] in found["reason"]
     assert found["workers"]["live"] == found["workers"]["wanted"] > 0
     assert found["workers"]["restarts"] == 0

@@ -16,7 +16,7 @@ import pytest
 import typer
 
 from embedrouter.cli import app
-from embedrouter.minilm import MiniLM
+from embedrouter.minilm import MiniLM, cpu
 from embedrouter.minilm.facts import REVISION
 from embedrouter.minilm.weights import TENSORS, TOKENIZER, Weights, cache_folder
 from server import KEY, cli, cosine, free_port, rows
@@ -186,7 +186,7 @@ def test_verify_refuses_a_missing_file(cache: Path) -> None:
 def test_info_tells_model_engine_and_state(cache: Path) -> None:
     good = cli("model", "info", "--cache-dir", cache)
     assert good.returncode == 0
-    for word in (REVISION, "384", "8,192", "verified", "openvino"):
+    for word in (REVISION, "384", "8,192", "verified", "bfloat16" if cpu.computes_bfloat16() else "float32"):
         assert word in good.stdout
     _damage(cache)
     bad = cli("model", "info", "--cache-dir", cache)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Final, Self
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from embedrouter.minilm.pipeline import Embedded, Inputs, Pipeline
 from embedrouter.minilm.tokenizer import Tokenizer
 from embedrouter.minilm.weights import TENSORS, Weights, ensure
 from embedrouter.minilm.windows import LongInput, Vectors, plan, shorten
-from embedrouter.settings import Settings
+from embedrouter.settings import EngineName, NativePath, Precision, Settings
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) inputs."""
@@ -45,9 +45,10 @@ class MiniLM:
         self,
         folder: Path | str | None = None,
         *,
-        engine: Literal["auto", "openvino"] = "auto",
-        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        engine: EngineName = "auto",
+        precision: Precision = "auto",
         threads: int = 0,
+        native_path: NativePath = "auto",
         cache_dir: Path | str | None = None,
         offline: bool = False,
         max_queued_tokens: int = sys.maxsize,
@@ -58,13 +59,14 @@ class MiniLM:
         """Find, check and load the weights; the first time, fetch them.
 
         folder: one that holds model.safetensors and tokenizer.json. threads: 0 for all the process may use.
+        native_path: forces an instruction path of the native engine.
         max_queued_tokens, max_wait: when to refuse, for a server; by default callers wait. report: receives lines for
         people while weights are fetched. Raises WeightsError, SettingsError.
         """
         cache = Path(cache_dir) if cache_dir is not None else Settings().cache_dir
         self.weights: Weights = ensure(Path(folder) if folder else None, cache, offline=offline, report=report)
         self.tokenizer = Tokenizer(self.weights.tokenizer)
-        self.engine: Engine = make_engine(self.weights, engine, precision, threads)
+        self.engine: Engine = make_engine(self.weights, engine, precision, threads, native_path)
         batcher = Batcher(self.engine, max_queued_tokens=max_queued_tokens, max_wait=max_wait, watcher=watcher)
         self.pipeline = Pipeline(self.tokenizer, batcher)
 

@@ -5,7 +5,7 @@ from typing import Literal, Protocol
 
 from embedrouter.minilm.windows import Ids, Vectors
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "int8"]
 
 
 class Engine(Protocol):

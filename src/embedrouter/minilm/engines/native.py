@@ -1,0 +1,73 @@
+"""The native engine: C++ kernels for AMX and AVX-512 (docs/engine.md). Nothing is padded, and a text's vector has the
+same bits whatever it is computed with.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from typing import Final
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from embedrouter.minilm.engines.base import Precision
+from embedrouter.minilm.facts import DIMENSIONS
+from embedrouter.minilm.weights import Weights
+from embedrouter.minilm.windows import Ids, Vectors
+
+PATHS: Final[dict[str, Precision]] = {
+    "amx-bf16": "bfloat16",
+    "avx512-bf16": "bfloat16",
+    "amx-int8": "int8",
+    "vnni-int8": "int8",
+}
+"""Instruction paths, the fastest of each precision first."""
+
+
+@cache
+def available() -> tuple[str, ...]:
+    """The paths that were built and that this CPU has."""
+    try:
+        from embedrouter.minilm.native import _native
+    except ImportError:
+        return ()
+    return tuple(_native.available_paths())
+
+
+def missing(precision: Precision) -> str:
+    """Why no path of a precision can run here, for people."""
+    try:
+        from embedrouter.minilm.native import _native  # noqa: F401
+    except ImportError as error:
+        note = resources.files("embedrouter.minilm.native") / "not_built.txt"
+        return note.read_text().strip().rstrip(".") if note.is_file() else f"the native module does not load ({error})"
+    wanted = "AMX-INT8 nor AVX512-VNNI beside AVX512-BF16" if precision == "int8" else "AMX-BF16 nor AVX512-BF16"
+    return f"this CPU has neither {wanted}"
+
+
+class NativeEngine:
+    """Sequences in, unit vectors out; up to `workers` threads compute, and share the blocks of all calls."""
+
+    name = "native"
+    pads = False
+
+    def __init__(self, weights: Weights, path: str, threads: int, reason: str, *, unchecked: bool = False) -> None:
+        """path: one of `available()`; unchecked: or one that an emulator runs."""
+        from embedrouter.minilm.native import _native
+
+        self.path = path
+        self.precision: Precision = PATHS[path]
+        self.workers = threads
+        self.reason = reason
+        self._engine = _native.Engine(load_file(weights.tensors), path, threads, unchecked)
+
+    def embed(self, sequences: Sequence[Ids]) -> Vectors:
+        """Unit vectors (n, 384) of n sequences of 1 to 512 ids each, in order."""
+        vectors = np.empty((len(sequences), DIMENSIONS), np.float32)
+        if not sequences:
+            return vectors
+        lengths = np.fromiter(map(len, sequences), np.int32, len(sequences))
+        self._engine.embed(np.concatenate(sequences), lengths, vectors)
+        if not np.isfinite(vectors).all():
+            raise FloatingPointError("the engine returned a vector that is not finite")
+        return vectors

@@ -1,0 +1,122 @@
+// GEMM and attention for instructions that add 16 dot products of 4 bytes to 16 sums: VDPBF16PS, VPDPBUSD.
+//
+// The micro-kernel keeps the sums of 8 rows by 48 outputs in 24 of the 32 registers. Each step loads three lines of
+// weights and broadcasts 4 bytes of each row: 11 loads for 24 multiply-adds, so that the multiplier is the limit.
+#pragma once
+
+#include "forward.h"
+
+namespace embedrouter {
+namespace {
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
+constexpr int kStrip = 8;  // rows of the micro-kernel
+
+struct DotBf16 {
+    using Sums = __m512;
+    static Sums zero() { return _mm512_setzero_ps(); }
+    static ALWAYS_INLINE Sums add(Sums sums, __m512i inputs, __m512i weights) {
+        return _mm512_dpbf16_ps(sums, (__m512bh)inputs, (__m512bh)weights);
+    }
+};
+
+// Sums of `Rows` rows and `Tiles` weight tiles over all chunks. Every sum adds its products in the order of the inputs,
+// whatever Rows and Tiles are: that keeps a row's bits the same in every block.
+template <class Dot, int Rows, int Tiles>
+ALWAYS_INLINE void multiply(const std::byte* lines, std::size_t stride, const std::byte* tiles, std::size_t next_tile,
+                            int chunks, typename Dot::Sums (&sums)[Rows][Tiles]) {
+    for (int r = 0; r < Rows; ++r) {
+        for (int t = 0; t < Tiles; ++t) sums[r][t] = Dot::zero();
+    }
+    for (int chunk = 0; chunk < chunks; ++chunk, lines += stride, tiles += kTile) {
+#pragma GCC unroll 4
+        for (std::size_t step = 0; step < kTileRows; ++step) {
+            __m512i weights[Tiles];
+            for (int t = 0; t < Tiles; ++t) weights[t] = _mm512_loadu_si512(tiles + t * next_tile + step * kLine);
+            for (int r = 0; r < Rows; ++r) {
+                std::int32_t four;
+                std::memcpy(&four, lines + r * kLine + step * 4, 4);
+                const __m512i inputs = _mm512_set1_epi32(four);
+                for (int t = 0; t < Tiles; ++t) sums[r][t] = Dot::add(sums[r][t], inputs, weights[t]);
+            }
+        }
+    }
+}
+
+// Dot, beside what DotBf16 has: kFormat; kInputs, of one chunk; floats(sums, linear, column, row scale).
+template <class Dot>
+struct Avx512Kernel {
+    static constexpr Format kFormat = Dot::kFormat;
+    static constexpr int kTiles = 3;
+
+    template <class Finish>
+    static void gemm(const Lines& lines, int rows, const float* scales, const Linear& linear, int first, Scratch&,
+                     Finish finish) {
+        int row = 0;
+        for (; row + kStrip <= rows; row += kStrip) strip<kStrip>(lines, row, scales, linear, first, finish);
+        switch (rows - row) {
+            case 1: return strip<1>(lines, row, scales, linear, first, finish);
+            case 2: return strip<2>(lines, row, scales, linear, first, finish);
+            case 3: return strip<3>(lines, row, scales, linear, first, finish);
+            case 4: return strip<4>(lines, row, scales, linear, first, finish);
+            case 5: return strip<5>(lines, row, scales, linear, first, finish);
+            case 6: return strip<6>(lines, row, scales, linear, first, finish);
+            case 7: return strip<7>(lines, row, scales, linear, first, finish);
+            default: return;
+        }
+    }
+
+    static void attend(Workspace& space, const Span& span, int head, Scratch& scratch) {
+        const int chunks = (span.length + 31) / 32;
+        pack_keys(space.qkv.at(span.start, kHeads + head), span.length, scratch.keys.data());
+        pack_values(space.qkv.at(span.start, 2 * kHeads + head), span.length, chunks, scratch.values.data());
+        for (int row = 0; row < span.length; row += kStrip) {
+            const int rows = std::min(kStrip, span.length - row);
+            score(space.qkv.at(span.start + row, head), chunks, scratch);
+            float total[kStrip];
+            softmax(scratch.scores.floats(), rows, span.length, chunks, scratch.weights.data(), total);
+            Floats mixed[kStrip][2];
+            multiply<DotBf16>(scratch.weights.data(), kTile, scratch.values.data(), chunks * kTile, chunks, mixed);
+            for (int r = 0; r < rows; ++r) {
+                const Floats factor = _mm512_set1_ps(1.0f / total[r]);
+                std::byte* line = space.mixed.at(span.start + row + r, head);
+                store_bf16(line, _mm512_mul_ps(mixed[r][0], factor));
+                store_bf16(line + 32, _mm512_mul_ps(mixed[r][1], factor));
+            }
+        }
+    }
+
+private:
+    template <int Rows, class Finish>
+    static ALWAYS_INLINE void strip(const Lines& lines, int row, const float* scales, const Linear& linear, int first,
+                                    Finish& finish) {
+        const int chunks = linear.inputs / Dot::kInputs;
+        typename Dot::Sums sums[Rows][kTiles];
+        multiply<Dot>(lines.at(row, 0), lines.stride, linear.tiles.data() + first * chunks * kTile, chunks * kTile,
+                      chunks, sums);
+        for (int r = 0; r < Rows; ++r) {
+            for (int t = 0; t < kTiles; ++t) {
+                const int column = (first + t) * 16;
+                finish(row + r, column, Dot::floats(sums[r][t], linear, column, scales + row + r));
+            }
+        }
+    }
+
+    // Scores of 8 queries and all keys. Queries past the sequence's end are computed, too, and not used.
+    static void score(const std::byte* queries, int chunks, Scratch& scratch) {
+        float* scores = scratch.scores.floats();
+        for (int tile = 0; tile < 2 * chunks; tile += 2) {
+            Floats sums[kStrip][2];
+            multiply<DotBf16>(queries, 0, scratch.keys.data() + tile * kTile, kTile, 1, sums);
+            for (int r = 0; r < kStrip; ++r) {
+                for (int t = 0; t < 2; ++t) _mm512_storeu_ps(scores + r * 32 * chunks + (tile + t) * 16, sums[r][t]);
+            }
+        }
+    }
+};
+
+inline void nothing() {}
+
+}  // namespace
+}  // namespace embedrouter

@@ -1,0 +1,19 @@
+// AVX512-BF16: VDPBF16PS multiplies 16 pairs of bf16 values by another 16, 64 operations an instruction.
+
+#include "avx512.h"
+
+namespace embedrouter {
+namespace {
+
+struct Bf16 : DotBf16 {
+    static constexpr Format kFormat = Format::kBf16;
+    static constexpr int kInputs = 32;
+
+    static Floats floats(Sums sums, const Linear&, int, const float*) { return sums; }
+};
+
+}  // namespace
+
+const Path kAvx512Bf16 = make_path<Avx512Kernel<Bf16>>("avx512-bf16", 128, nothing, nothing);
+
+}  // namespace embedrouter

@@ -1,0 +1,158 @@
+// The road of a block through the model, over the GEMM and the attention of one instruction path.
+//
+// A `Kernel` has:
+//   kFormat                the format of its weights and of the activations it multiplies
+//   kTiles                 weight tiles of 16 outputs in one unit of a GEMM
+//   gemm(lines, rows, scales, linear, first, scratch, finish)
+//                          multiplies `rows` rows by the tiles from `first`, and calls finish(row, column, sums) for each
+//                          row and each 16 columns, before the bias; scales: of the rows, int8 only
+//   attend(block, span, head, scratch)
+//                          softmax(Q K^T) V of one head of one sequence
+#pragma once
+
+#include <algorithm>
+
+#include "rows.h"
+
+namespace embedrouter {
+namespace {
+
+enum Step { kQkvStep, kAttend, kMixedBytes, kMixedStep, kMixedNorm, kWideStep, kWideBytes, kNarrowStep, kNarrowNorm, kSteps };
+
+constexpr int kPhases = 2 + kLayers * kSteps;  // embedding first, pooling last
+
+template <class Kernel>
+struct Forward {
+    static constexpr bool kQuantised = Kernel::kFormat == Format::kInt8;
+
+    static int units(const Block& block, int phase) {
+        if (phase == 0) return strips(block);
+        if (phase == kPhases - 1) return block.sequences;
+        switch (static_cast<Step>((phase - 1) % kSteps)) {
+            case kQkvStep: return panels(kQkv);
+            case kAttend: return block.sequences * kHeads;
+            case kMixedStep:
+            case kNarrowStep: return panels(kHidden);
+            case kWideStep: return panels(kWide);
+            case kMixedNorm:
+            case kNarrowNorm: return strips(block);
+            case kMixedBytes:
+            case kWideBytes: return kQuantised ? strips(block) : 0;
+            default: return 0;
+        }
+    }
+
+    static const char* stage(int phase) {
+        if (phase == 0) return "embedding";
+        if (phase == kPhases - 1) return "pooling";
+        constexpr const char* kNames[kSteps] = {"qkv",           "attention",     "quantise", "attention output", "layer norm",
+                                                "intermediate",  "quantise",      "output",   "layer norm"};
+        return kNames[(phase - 1) % kSteps];
+    }
+
+    static void run(const Model& model, Block& block, Scratch& scratch, int phase, int unit) {
+        if (phase == 0) return embed(model, block, unit);
+        Workspace& space = *block.space;
+        if (phase == kPhases - 1) {
+            const Span& span = block.spans[unit];
+            return pool(space.stream(span.start), span.length, span.vector);
+        }
+        const Layer& layer = model.layers[(phase - 1) / kSteps];
+        switch (static_cast<Step>((phase - 1) % kSteps)) {
+            case kQkvStep:
+                return gemm(block, space.hidden, space.hidden_scale, layer.qkv, unit, scratch,
+                            [&](int row, int column, Floats sums) {
+                                store_bf16(sixteen(space.qkv, row, column), sums);
+                            });
+            case kAttend:
+                return Kernel::attend(space, block.spans[unit / kHeads], unit % kHeads, scratch);
+            case kMixedBytes:
+                return each_row(block, unit, [&](int row) {
+                    quantise_lines(space.mixed, kHidden, space, row);
+                });
+            case kMixedStep:
+                return residual(block, kQuantised ? space.wide_bytes : space.mixed, layer.mixed, unit, scratch);
+            case kMixedNorm:
+                return each_row(block, unit, [&](int row) { normalise(space, row, layer.mixed_norm); });
+            case kWideStep:
+                return gemm(block, space.hidden, space.hidden_scale, layer.wide, unit, scratch,
+                            [&](int row, int column, Floats sums) {
+                                store_bf16(sixteen(space.wide, row, column), gelu(sums));
+                            });
+            case kWideBytes:
+                return each_row(block, unit, [&](int row) {
+                    quantise_lines(space.wide, kWide, space, row);
+                });
+            case kNarrowStep:
+                return residual(block, kQuantised ? space.wide_bytes : space.wide, layer.narrow, unit, scratch);
+            case kNarrowNorm:
+                return each_row(block, unit, [&](int row) { normalise(space, row, layer.narrow_norm); });
+            default: return;
+        }
+    }
+
+private:
+    static int panels(int outputs) { return outputs / (kTileRows * Kernel::kTiles); }
+    static int strips(const Block& block) { return (block.rows + kTileRows - 1) / kTileRows; }
+
+    template <class Row>
+    static void each_row(const Block& block, int strip, Row row) {
+        const int end = std::min(block.rows, (strip + 1) * kTileRows);
+        for (int r = strip * kTileRows; r < end; ++r) row(r);
+    }
+
+    // Each 16 columns of the product with the bias added go through `finish`.
+    template <class Finish>
+    static void gemm(Block& block, const Lines& lines, const float* scales, const Linear& linear, int unit,
+                     Scratch& scratch, Finish finish) {
+        const float* bias = linear.bias.data();
+        Kernel::gemm(lines, block.rows, scales, linear, unit * Kernel::kTiles, scratch,
+                     [&](int row, int column, Floats sums) __attribute__((always_inline)) {
+                         finish(row, column, _mm512_add_ps(sums, _mm512_loadu_ps(bias + column)));
+                     });
+    }
+
+    // The product is added to the residual stream.
+    static void residual(Block& block, const Lines& lines, const Linear& linear, int unit, Scratch& scratch) {
+        const Workspace& space = *block.space;
+        gemm(block, lines, space.wide_scale, linear, unit, scratch,
+             [&](int row, int column, Floats sums) __attribute__((always_inline)) {
+                 float* stream = space.stream(row) + column;
+                 _mm512_storeu_ps(stream, _mm512_add_ps(sums, _mm512_loadu_ps(stream)));
+             });
+    }
+
+    static void embed(const Model& model, Block& block, int strip) {
+        Workspace& space = *block.space;
+        each_row(block, strip, [&](int row) {
+            embed_token(model, block.ids[row], space.position[row], space.stream(row));
+            normalise(space, row, model.words_norm);
+        });
+    }
+
+    // LayerNorm of a row of the stream, and what the next GEMM reads of it.
+    static void normalise(Workspace& space, int row, const Norm& norm) {
+        float* stream = space.stream(row);
+        layer_norm(stream, norm);
+        if constexpr (kQuantised) {
+            const auto load = [&](int column) { return _mm512_loadu_ps(stream + column); };
+            space.hidden_scale[row] = quantise(load, kHidden, space.hidden, row);
+        } else {
+            for (int i = 0; i < kHidden; i += 16) store_bf16(sixteen(space.hidden, row, i), _mm512_loadu_ps(stream + i));
+        }
+    }
+
+    // A row of bf16 lines, which lie where `wide_bytes` does not, into `wide_bytes`.
+    static void quantise_lines(const Lines& lines, int columns, Workspace& space, int row) {
+        const auto load = [&](int column) { return load_bf16(sixteen(lines, row, column)); };
+        space.wide_scale[row] = quantise(load, columns, space.wide_bytes, row);
+    }
+};
+
+template <class Kernel>
+constexpr Path make_path(const char* name, int rows, void (*enter)(), void (*leave)()) {
+    return {name, Kernel::kFormat, rows, kPhases, Forward<Kernel>::stage, Forward<Kernel>::units, Forward<Kernel>::run, enter, leave};
+}
+
+}  // namespace
+}  // namespace embedrouter

@@ -1,0 +1,89 @@
+#include "model.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+namespace embedrouter {
+namespace {
+
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
+std::uint16_t to_bf16(float value) {
+    const auto bits = std::bit_cast<std::uint32_t>(value);
+    return static_cast<std::uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);  // to nearest, ties to even
+}
+
+// Where input `k` of output `n` lies; `bytes` is the size of an element.
+std::size_t place(int inputs, int n, int k, int bytes) {
+    const int per_chunk = static_cast<int>(kLine) / bytes;
+    const int per_step = 4 / bytes;
+    const std::size_t tile = static_cast<std::size_t>(n / kTileRows) * (inputs / per_chunk) + k / per_chunk;
+    const int within = k % per_chunk;
+    return tile * kTile + (within / per_step) * kLine + (n % kTileRows) * 4 + (within % per_step) * bytes;
+}
+
+void pack_bf16(Linear& packed, int n, const float* row) {
+    for (int k = 0; k < packed.inputs; ++k) {
+        const std::uint16_t value = to_bf16(row[k]);
+        std::memcpy(packed.tiles.data() + place(packed.inputs, n, k, 2), &value, 2);
+    }
+}
+
+void pack_int8(Linear& packed, int n, const float* row) {
+    float largest = 0;
+    for (int k = 0; k < packed.inputs; ++k) largest = std::max(largest, std::fabs(row[k]));
+    const float scale = largest > 0 ? largest / 127 : 1;
+    std::int32_t sum = 0;
+    for (int k = 0; k < packed.inputs; ++k) {
+        const auto value = static_cast<std::int8_t>(std::lrintf(row[k] / scale));
+        sum += value;
+        std::memcpy(packed.tiles.data() + place(packed.inputs, n, k, 1), &value, 1);
+    }
+    packed.scale[n] = scale;
+    packed.zero_sum[n] = 128 * sum;
+}
+
+}  // namespace
+
+Buffer::Buffer(std::size_t bytes) : size_(bytes) {
+    const std::size_t alignment = bytes >= kHugePage ? kHugePage : 4096;
+    const std::size_t whole = (bytes + alignment - 1) / alignment * alignment;
+    auto* data = static_cast<std::byte*>(std::aligned_alloc(alignment, whole));
+    if (data == nullptr) throw std::bad_alloc();
+    data_.reset(data);
+    if (alignment == kHugePage) madvise(data, whole, MADV_HUGEPAGE);  // a wish: without it, it is only slower
+    std::memset(data, 0, whole);
+}
+
+void Buffer::Free::operator()(std::byte* data) const {
+    std::free(data);
+}
+
+Linear pack(Format format, const std::vector<Matrix>& parts) {
+    Linear packed;
+    packed.inputs = parts.front().inputs;
+    for (const Matrix& part : parts) packed.outputs += part.outputs;
+    const int bytes = format == Format::kBf16 ? 2 : 1;
+    packed.tiles = Buffer(static_cast<std::size_t>(packed.inputs) * packed.outputs * bytes);
+    if (format == Format::kInt8) {
+        packed.scale.resize(packed.outputs);
+        packed.zero_sum.resize(packed.outputs);
+    }
+    int n = 0;
+    for (const Matrix& part : parts) {
+        packed.bias.insert(packed.bias.end(), part.bias, part.bias + part.outputs);
+        for (int row = 0; row < part.outputs; ++row, ++n) {
+            const float* weights = part.weights + static_cast<std::size_t>(row) * part.inputs;
+            format == Format::kBf16 ? pack_bf16(packed, n, weights) : pack_int8(packed, n, weights);
+        }
+    }
+    return packed;
+}
+
+}  // namespace embedrouter

@@ -1,0 +1,77 @@
+// The weights as the kernels want them: packed once at load.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "layout.h"
+
+namespace embedrouter {
+
+// Memory for large arrays: on huge pages where the system has them, so that streaming weights misses no TLB.
+class Buffer {
+public:
+    Buffer() = default;
+    explicit Buffer(std::size_t bytes);  // zeroed
+
+    std::byte* data() const { return data_.get(); }
+    float* floats() const { return reinterpret_cast<float*>(data_.get()); }
+    std::size_t size() const { return size_; }
+
+private:
+    struct Free {
+        void operator()(std::byte* data) const;
+    };
+    std::unique_ptr<std::byte[], Free> data_;
+    std::size_t size_ = 0;
+};
+
+// One weight matrix: y = x W^T + bias.
+struct Linear {
+    int inputs = 0;
+    int outputs = 0;
+    Buffer tiles;             // see layout.h
+    std::vector<float> bias;  // (outputs)
+    // int8 only:
+    std::vector<float> scale;            // (outputs) what a quantised weight is worth
+    std::vector<std::int32_t> zero_sum;  // (outputs) 128 times the sum of the quantised weights of an output
+};
+
+struct Norm {
+    std::vector<float> gain;  // (384)
+    std::vector<float> bias;  // (384)
+};
+
+struct Layer {
+    Linear qkv;    // 384 -> 1152: query, key, value
+    Linear mixed;  // 384 -> 384: the attention's output
+    Norm mixed_norm;
+    Linear wide;    // 384 -> 1536
+    Linear narrow;  // 1536 -> 384
+    Norm narrow_norm;
+};
+
+enum class Format { kBf16, kInt8 };
+
+struct Model {
+    Format format = Format::kBf16;
+    const float* words = nullptr;  // (30522, 384), owned by the caller
+    std::vector<float> places;     // (512, 384): position plus the vector of token type 0
+    Norm words_norm;
+    Layer layers[kLayers];
+};
+
+// A row-major (outputs, inputs) matrix of float32 as its file has it.
+struct Matrix {
+    const float* weights;
+    const float* bias;
+    int inputs;
+    int outputs;
+};
+
+// The matrices' outputs side by side, in one packed matrix.
+Linear pack(Format format, const std::vector<Matrix>& parts);
+
+}  // namespace embedrouter
