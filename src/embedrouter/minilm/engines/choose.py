@@ -35,12 +35,8 @@ def choose(engine: EngineName = "auto", precision: WantedPrecision = "auto", pat
     wanted: Precision = "bfloat16" if precision == "auto" else precision
     found = next((one for one in native.available() if native.PATHS[one] == wanted), None)
     if found is not None:
-        return Choice(
-            "native",
-            wanted,
-            found,
-            f"this CPU has {found.upper()}" + ("" if precision == "auto" else f"; {precision} was asked for"),
-        )
+        asked = "" if precision == "auto" else f"; {precision} was asked for"
+        return Choice("native", wanted, found, f"this CPU has {found.upper()}{asked}")
     why = native.missing(wanted)
     if engine == "native" or wanted == "int8":
         raise SettingsError(f"the native engine cannot compute {wanted} here: {why}")

@@ -86,20 +86,20 @@ inline void multiply(const Lines& lines, int rows, const std::byte* tiles, int c
     for (int row = (rows - 1) / 32 * 32; row < rows; ++row) emit(row);
 }
 
-// Dot: kFormat; kInputs, of one chunk; step(pair); floats(sums, linear, column, row scale).
+// Dot: kFormat; kInputs, of one chunk; step(pair); floats(sums, linear, column, code of the row), with the bias.
 template <class Dot>
 struct AmxKernel {
     static constexpr Format kFormat = Dot::kFormat;
     static constexpr int kTiles = 2;
 
     template <class Finish>
-    static void gemm(const Lines& lines, int rows, const float* scales, const Linear& linear, int first,
+    static void gemm(const Lines& lines, int rows, const Code* codes, const Linear& linear, int first,
                      Scratch& scratch, Finish finish) {
         const int chunks = linear.inputs / Dot::kInputs;
         float* sums = scratch.sums.floats();
         multiply<Dot>(lines, rows, linear.tiles.data() + first * chunks * kTile, chunks, sums, [&](int row) {
             for (int column = 0; column < 32; column += 16) {
-                const Floats values = Dot::floats(sums + row * 32 + column, linear, first * 16 + column, scales + row);
+                const Floats values = Dot::floats(sums + row * 32 + column, linear, first * 16 + column, codes + row);
                 finish(row, first * 16 + column, values);
             }
         });

@@ -16,7 +16,9 @@ struct Bf16 {
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
     }
-    static Floats floats(const float* sums, const Linear&, int, const float*) { return _mm512_loadu_ps(sums); }
+    static Floats floats(const float* sums, const Linear& linear, int column, const Code*) {
+        return _mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(linear.bias.data() + column));
+    }
 };
 
 }  // namespace

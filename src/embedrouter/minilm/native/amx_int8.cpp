@@ -16,8 +16,8 @@ struct Int8 {
         _tile_dpbusd(2, 5, 6);
         _tile_dpbusd(3, 5, 7);
     }
-    static Floats floats(const float* sums, const Linear& linear, int column, const float* scale) {
-        return dequantise(_mm512_loadu_si512(sums), linear, column, *scale);
+    static Floats floats(const float* sums, const Linear& linear, int column, const Code* code) {
+        return dequantise(_mm512_loadu_si512(sums), linear, column, *code);
     }
 };
 

@@ -44,25 +44,25 @@ ALWAYS_INLINE void multiply(const std::byte* lines, std::size_t stride, const st
     }
 }
 
-// Dot, beside what DotBf16 has: kFormat; kInputs, of one chunk; floats(sums, linear, column, row scale).
+// Dot, beside what DotBf16 has: kFormat; kInputs, of one chunk; floats(sums, linear, column, code of the row), with the bias.
 template <class Dot>
 struct Avx512Kernel {
     static constexpr Format kFormat = Dot::kFormat;
     static constexpr int kTiles = 3;
 
     template <class Finish>
-    static void gemm(const Lines& lines, int rows, const float* scales, const Linear& linear, int first, Scratch&,
+    static void gemm(const Lines& lines, int rows, const Code* codes, const Linear& linear, int first, Scratch&,
                      Finish finish) {
         int row = 0;
-        for (; row + kStrip <= rows; row += kStrip) strip<kStrip>(lines, row, scales, linear, first, finish);
+        for (; row + kStrip <= rows; row += kStrip) strip<kStrip>(lines, row, codes, linear, first, finish);
         switch (rows - row) {
-            case 1: return strip<1>(lines, row, scales, linear, first, finish);
-            case 2: return strip<2>(lines, row, scales, linear, first, finish);
-            case 3: return strip<3>(lines, row, scales, linear, first, finish);
-            case 4: return strip<4>(lines, row, scales, linear, first, finish);
-            case 5: return strip<5>(lines, row, scales, linear, first, finish);
-            case 6: return strip<6>(lines, row, scales, linear, first, finish);
-            case 7: return strip<7>(lines, row, scales, linear, first, finish);
+            case 1: return strip<1>(lines, row, codes, linear, first, finish);
+            case 2: return strip<2>(lines, row, codes, linear, first, finish);
+            case 3: return strip<3>(lines, row, codes, linear, first, finish);
+            case 4: return strip<4>(lines, row, codes, linear, first, finish);
+            case 5: return strip<5>(lines, row, codes, linear, first, finish);
+            case 6: return strip<6>(lines, row, codes, linear, first, finish);
+            case 7: return strip<7>(lines, row, codes, linear, first, finish);
             default: return;
         }
     }
@@ -89,7 +89,7 @@ struct Avx512Kernel {
 
 private:
     template <int Rows, class Finish>
-    static ALWAYS_INLINE void strip(const Lines& lines, int row, const float* scales, const Linear& linear, int first,
+    static ALWAYS_INLINE void strip(const Lines& lines, int row, const Code* codes, const Linear& linear, int first,
                                     Finish& finish) {
         const int chunks = linear.inputs / Dot::kInputs;
         typename Dot::Sums sums[Rows][kTiles];
@@ -98,7 +98,7 @@ private:
         for (int r = 0; r < Rows; ++r) {
             for (int t = 0; t < kTiles; ++t) {
                 const int column = (first + t) * 16;
-                finish(row + r, column, Dot::floats(sums[r][t], linear, column, scales + row + r));
+                finish(row + r, column, Dot::floats(sums[r][t], linear, column, codes + row + r));
             }
         }
     }

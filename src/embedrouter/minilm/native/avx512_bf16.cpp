@@ -9,7 +9,9 @@ struct Bf16 : DotBf16 {
     static constexpr Format kFormat = Format::kBf16;
     static constexpr int kInputs = 32;
 
-    static Floats floats(Sums sums, const Linear&, int, const float*) { return sums; }
+    static ALWAYS_INLINE Floats floats(Sums sums, const Linear& linear, int column, const Code*) {
+        return _mm512_add_ps(sums, _mm512_loadu_ps(linear.bias.data() + column));
+    }
 };
 
 }  // namespace

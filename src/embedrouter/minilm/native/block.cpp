@@ -17,7 +17,7 @@ Workspace::Workspace(int rows)
       narrow_(kNarrowChunks * room(rows) * kLine),
       broad_(kBroadChunks * room(rows) * kLine),
       bytes_(kByteChunks * room(rows) * kLine),
-      scales_(2 * sizeof(float) * rows),
+      codes_(2 * rows),
       rows_(rows) {
     shape(rows);
 }
@@ -29,8 +29,8 @@ void Workspace::shape(int rows) {
     qkv = {broad_.data(), stride};
     wide = qkv;
     wide_bytes = {bytes_.data(), stride};
-    hidden_scale = scales_.floats();
-    wide_scale = scales_.floats() + rows_;
+    hidden_code = codes_.data();
+    wide_code = codes_.data() + rows_;
 }
 
 Scratch::Scratch()

@@ -19,6 +19,13 @@ struct Span {
     float* vector;  // (384), where the result goes
 };
 
+// What the bytes of a quantised row mean: a value is scale * (byte - zero); and the row's values that are kept apart.
+struct Code {
+    float scale;
+    float zero;
+    float kept[kKept];
+};
+
 // The activations of one block. A thread that leads blocks keeps one for them all.
 class Workspace {
 public:
@@ -35,15 +42,15 @@ public:
     Lines mixed;       // (rows, 384): what the attention made; shares memory with `hidden`, which is read by then
     Lines wide;        // (rows, 1536); shares memory with `qkv`, which is read by then
     Lines wide_bytes;  // (rows, 1536) int8: `wide`, quantised
-    float* hidden_scale = nullptr;  // (rows) int8 only
-    float* wide_scale = nullptr;    // (rows) int8 only
+    Code* hidden_code = nullptr;  // (rows) int8 only
+    Code* wide_code = nullptr;    // (rows) int8 only
 
 private:
     Buffer stream_;  // (rows, 384) float32, the residual stream
     Buffer narrow_;
     Buffer broad_;
     Buffer bytes_;
-    Buffer scales_;
+    std::vector<Code> codes_;
     int rows_;
 };
 

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 
 #include "cpu.h"
@@ -40,6 +41,50 @@ Norm copy_norm(const float* gain, const float* bias) {
     return {copy(gain, kHidden), copy(bias, kHidden)};
 }
 
+// The two largest of `count` amounts.
+template <class Amount>
+Kept largest_two(int count, Amount amount) {
+    Kept found = {0, 1};
+    double amounts[kKept] = {-1, -1};
+    for (int i = 0; i < count; ++i) {
+        const double mine = amount(i);
+        const int at = mine > amounts[0] ? 0 : mine > amounts[1] ? 1 : kKept;
+        if (at == 0) {
+            amounts[1] = amounts[0];
+            found[1] = found[0];
+        }
+        if (at < kKept) {
+            amounts[at] = mine;
+            found[at] = i;
+        }
+    }
+    return found;
+}
+
+// The channels of the residual stream that the model writes most to: those whose weights in the layers' last matrices
+// have the largest squares.
+Kept loud_channels(const Tensors& tensors) {
+    return largest_two(kHidden, [&](int channel) {
+        double sum = 0;
+        for (const Tensors::LayerTensors& layer : tensors.layers) {
+            const float* row = layer.narrow.weights + static_cast<std::size_t>(channel) * kWide;
+            for (int k = 0; k < kWide; ++k) sum += static_cast<double>(row[k]) * row[k];
+        }
+        return sum;
+    });
+}
+
+// The inputs with the largest weight.
+Kept heavy_inputs(const Matrix& matrix) {
+    return largest_two(matrix.inputs, [&](int input) {
+        float largest = 0;
+        for (int n = 0; n < matrix.outputs; ++n) {
+            largest = std::max(largest, std::fabs(matrix.weights[static_cast<std::size_t>(n) * matrix.inputs + input]));
+        }
+        return static_cast<double>(largest);
+    });
+}
+
 Model make_model(const Tensors& tensors, Format format) {
     Model model;
     model.format = format;
@@ -47,14 +92,15 @@ Model make_model(const Tensors& tensors, Format format) {
     model.places = copy(tensors.places, std::size_t{kMaxLength} * kHidden);
     for (std::size_t i = 0; i < model.places.size(); ++i) model.places[i] += tensors.types[i % kHidden];
     model.words_norm = copy_norm(tensors.words_gain, tensors.words_bias);
+    model.kept = loud_channels(tensors);
     for (int i = 0; i < kLayers; ++i) {
         const Tensors::LayerTensors& from = tensors.layers[i];
         Layer& layer = model.layers[i];
-        layer.qkv = pack(format, {from.query, from.key, from.value});
-        layer.mixed = pack(format, {from.mixed});
+        layer.qkv = pack(format, {from.query, from.key, from.value}, model.kept);
+        layer.mixed = pack(format, {from.mixed}, kNone);
         layer.mixed_norm = copy_norm(from.mixed_gain, from.mixed_bias);
-        layer.wide = pack(format, {from.wide});
-        layer.narrow = pack(format, {from.narrow});
+        layer.wide = pack(format, {from.wide}, model.kept);
+        layer.narrow = pack(format, {from.narrow}, heavy_inputs(from.narrow));
         layer.narrow_norm = copy_norm(from.narrow_gain, from.narrow_bias);
     }
     return model;

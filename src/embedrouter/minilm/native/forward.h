@@ -3,9 +3,9 @@
 // A `Kernel` has:
 //   kFormat                the format of its weights and of the activations it multiplies
 //   kTiles                 weight tiles of 16 outputs in one unit of a GEMM
-//   gemm(lines, rows, scales, linear, first, scratch, finish)
-//                          multiplies `rows` rows by the tiles from `first`, and calls finish(row, column, sums) for each
-//                          row and each 16 columns, before the bias; scales: of the rows, int8 only
+//   gemm(lines, rows, codes, linear, first, scratch, finish)
+//                          multiplies `rows` rows by the tiles from `first`, and calls finish(row, column, values) for each
+//                          row and each 16 columns; codes: of the rows, int8 only
 //   attend(block, span, head, scratch)
 //                          softmax(Q K^T) V of one head of one sequence
 #pragma once
@@ -60,33 +60,33 @@ struct Forward {
         const Layer& layer = model.layers[(phase - 1) / kSteps];
         switch (static_cast<Step>((phase - 1) % kSteps)) {
             case kQkvStep:
-                return gemm(block, space.hidden, space.hidden_scale, layer.qkv, unit, scratch,
-                            [&](int row, int column, Floats sums) {
-                                store_bf16(sixteen(space.qkv, row, column), sums);
+                return gemm(block, space.hidden, space.hidden_code, layer.qkv, unit, scratch,
+                            [&](int row, int column, Floats values) {
+                                store_bf16(sixteen(space.qkv, row, column), values);
                             });
             case kAttend:
                 return Kernel::attend(space, block.spans[unit / kHeads], unit % kHeads, scratch);
             case kMixedBytes:
                 return each_row(block, unit, [&](int row) {
-                    quantise_lines(space.mixed, kHidden, space, row);
+                    quantise_lines(space.mixed, kHidden, kNone, space, row);
                 });
             case kMixedStep:
                 return residual(block, kQuantised ? space.wide_bytes : space.mixed, layer.mixed, unit, scratch);
             case kMixedNorm:
-                return each_row(block, unit, [&](int row) { normalise(space, row, layer.mixed_norm); });
+                return each_row(block, unit, [&](int row) { normalise(model, space, row, layer.mixed_norm); });
             case kWideStep:
-                return gemm(block, space.hidden, space.hidden_scale, layer.wide, unit, scratch,
-                            [&](int row, int column, Floats sums) {
-                                store_bf16(sixteen(space.wide, row, column), gelu(sums));
+                return gemm(block, space.hidden, space.hidden_code, layer.wide, unit, scratch,
+                            [&](int row, int column, Floats values) {
+                                store_bf16(sixteen(space.wide, row, column), gelu(values));
                             });
             case kWideBytes:
                 return each_row(block, unit, [&](int row) {
-                    quantise_lines(space.wide, kWide, space, row);
+                    quantise_lines(space.wide, kWide, layer.narrow.kept, space, row);
                 });
             case kNarrowStep:
                 return residual(block, kQuantised ? space.wide_bytes : space.wide, layer.narrow, unit, scratch);
             case kNarrowNorm:
-                return each_row(block, unit, [&](int row) { normalise(space, row, layer.narrow_norm); });
+                return each_row(block, unit, [&](int row) { normalise(model, space, row, layer.narrow_norm); });
             default: return;
         }
     }
@@ -101,24 +101,19 @@ private:
         for (int r = strip * kTileRows; r < end; ++r) row(r);
     }
 
-    // Each 16 columns of the product with the bias added go through `finish`.
     template <class Finish>
-    static void gemm(Block& block, const Lines& lines, const float* scales, const Linear& linear, int unit,
+    static void gemm(Block& block, const Lines& lines, const Code* codes, const Linear& linear, int unit,
                      Scratch& scratch, Finish finish) {
-        const float* bias = linear.bias.data();
-        Kernel::gemm(lines, block.rows, scales, linear, unit * Kernel::kTiles, scratch,
-                     [&](int row, int column, Floats sums) __attribute__((always_inline)) {
-                         finish(row, column, _mm512_add_ps(sums, _mm512_loadu_ps(bias + column)));
-                     });
+        Kernel::gemm(lines, block.rows, codes, linear, unit * Kernel::kTiles, scratch, finish);
     }
 
     // The product is added to the residual stream.
     static void residual(Block& block, const Lines& lines, const Linear& linear, int unit, Scratch& scratch) {
         const Workspace& space = *block.space;
-        gemm(block, lines, space.wide_scale, linear, unit, scratch,
-             [&](int row, int column, Floats sums) __attribute__((always_inline)) {
+        gemm(block, lines, space.wide_code, linear, unit, scratch,
+             [&](int row, int column, Floats values) __attribute__((always_inline)) {
                  float* stream = space.stream(row) + column;
-                 _mm512_storeu_ps(stream, _mm512_add_ps(sums, _mm512_loadu_ps(stream)));
+                 _mm512_storeu_ps(stream, _mm512_add_ps(values, _mm512_loadu_ps(stream)));
              });
     }
 
@@ -126,26 +121,28 @@ private:
         Workspace& space = *block.space;
         each_row(block, strip, [&](int row) {
             embed_token(model, block.ids[row], space.position[row], space.stream(row));
-            normalise(space, row, model.words_norm);
+            normalise(model, space, row, model.words_norm);
         });
     }
 
     // LayerNorm of a row of the stream, and what the next GEMM reads of it.
-    static void normalise(Workspace& space, int row, const Norm& norm) {
+    static void normalise(const Model& model, Workspace& space, int row, const Norm& norm) {
         float* stream = space.stream(row);
         layer_norm(stream, norm);
         if constexpr (kQuantised) {
-            const auto load = [&](int column) { return _mm512_loadu_ps(stream + column); };
-            space.hidden_scale[row] = quantise(load, kHidden, space.hidden, row);
+            float values[kHidden];
+            std::memcpy(values, stream, sizeof(values));
+            space.hidden_code[row] = quantise(values, kHidden, model.kept, space.hidden, row);
         } else {
             for (int i = 0; i < kHidden; i += 16) store_bf16(sixteen(space.hidden, row, i), _mm512_loadu_ps(stream + i));
         }
     }
 
     // A row of bf16 lines, which lie where `wide_bytes` does not, into `wide_bytes`.
-    static void quantise_lines(const Lines& lines, int columns, Workspace& space, int row) {
-        const auto load = [&](int column) { return load_bf16(sixteen(lines, row, column)); };
-        space.wide_scale[row] = quantise(load, columns, space.wide_bytes, row);
+    static void quantise_lines(const Lines& lines, int columns, const Kept& kept, Workspace& space, int row) {
+        float values[kWide];
+        for (int i = 0; i < columns; i += 16) _mm512_storeu_ps(values + i, load_bf16(sixteen(lines, row, i)));
+        space.wide_code[row] = quantise(values, columns, kept, space.wide_bytes, row);
     }
 };
 

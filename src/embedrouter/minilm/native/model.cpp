@@ -35,18 +35,25 @@ void pack_bf16(Linear& packed, int n, const float* row) {
     }
 }
 
+// Symmetric, by output: the largest weight is 127.
 void pack_int8(Linear& packed, int n, const float* row) {
+    const auto is_kept = [&](int k) { return std::find(packed.kept.begin(), packed.kept.end(), k) != packed.kept.end(); };
     float largest = 0;
-    for (int k = 0; k < packed.inputs; ++k) largest = std::max(largest, std::fabs(row[k]));
-    const float scale = largest > 0 ? largest / 127 : 1;
-    std::int32_t sum = 0;
     for (int k = 0; k < packed.inputs; ++k) {
-        const auto value = static_cast<std::int8_t>(std::lrintf(row[k] / scale));
+        if (!is_kept(k)) largest = std::max(largest, std::fabs(row[k]));
+    }
+    const float scale = largest > 0 ? largest / 127 : 1;
+    int sum = 0;
+    for (int k = 0; k < packed.inputs; ++k) {
+        const auto value = is_kept(k) ? std::int8_t{0} : static_cast<std::int8_t>(std::lrintf(row[k] / scale));
         sum += value;
         std::memcpy(packed.tiles.data() + place(packed.inputs, n, k, 1), &value, 1);
     }
     packed.scale[n] = scale;
-    packed.zero_sum[n] = 128 * sum;
+    packed.sum[n] = scale * static_cast<float>(sum);
+    for (int i = 0; i < kKept; ++i) {
+        if (packed.kept[i] >= 0) packed.kept_weights[i][n] = row[packed.kept[i]];
+    }
 }
 
 }  // namespace
@@ -65,15 +72,17 @@ void Buffer::Free::operator()(std::byte* data) const {
     std::free(data);
 }
 
-Linear pack(Format format, const std::vector<Matrix>& parts) {
+Linear pack(Format format, const std::vector<Matrix>& parts, const Kept& kept) {
     Linear packed;
     packed.inputs = parts.front().inputs;
     for (const Matrix& part : parts) packed.outputs += part.outputs;
     const int bytes = format == Format::kBf16 ? 2 : 1;
     packed.tiles = Buffer(static_cast<std::size_t>(packed.inputs) * packed.outputs * bytes);
     if (format == Format::kInt8) {
+        packed.kept = kept;
+        for (auto& weights : packed.kept_weights) weights.resize(packed.outputs);
         packed.scale.resize(packed.outputs);
-        packed.zero_sum.resize(packed.outputs);
+        packed.sum.resize(packed.outputs);
     }
     int n = 0;
     for (const Matrix& part : parts) {

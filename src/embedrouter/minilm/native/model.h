@@ -1,6 +1,7 @@
 // The weights as the kernels want them: packed once at load.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -28,6 +29,12 @@ private:
     std::size_t size_ = 0;
 };
 
+// A few inputs are so much larger than the others that 255 steps over the whole range would leave the others none. They
+// are kept out of the quantised product and multiplied in float32: two columns of a matrix, or none.
+constexpr int kKept = 2;
+using Kept = std::array<int, kKept>;
+constexpr Kept kNone = {-1, -1};
+
 // One weight matrix: y = x W^T + bias.
 struct Linear {
     int inputs = 0;
@@ -35,8 +42,10 @@ struct Linear {
     Buffer tiles;             // see layout.h
     std::vector<float> bias;  // (outputs)
     // int8 only:
-    std::vector<float> scale;            // (outputs) what a quantised weight is worth
-    std::vector<std::int32_t> zero_sum;  // (outputs) 128 times the sum of the quantised weights of an output
+    Kept kept = kNone;
+    std::vector<float> kept_weights[kKept];  // (outputs) each, 0 where none is kept
+    std::vector<float> scale;                // (outputs) what a quantised weight is worth
+    std::vector<float> sum;                  // (outputs) scale times the sum of an output's quantised weights
 };
 
 struct Norm {
@@ -60,6 +69,7 @@ struct Model {
     const float* words = nullptr;  // (30522, 384), owned by the caller
     std::vector<float> places;     // (512, 384): position plus the vector of token type 0
     Norm words_norm;
+    Kept kept = kNone;  // of the residual stream, int8 only
     Layer layers[kLayers];
 };
 
@@ -71,7 +81,7 @@ struct Matrix {
     int outputs;
 };
 
-// The matrices' outputs side by side, in one packed matrix.
-Linear pack(Format format, const std::vector<Matrix>& parts);
+// The matrices' outputs side by side, in one packed matrix. kept: inputs that int8 leaves in float32.
+Linear pack(Format format, const std::vector<Matrix>& parts, const Kept& kept);
 
 }  // namespace embedrouter

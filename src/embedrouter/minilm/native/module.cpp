@@ -103,6 +103,7 @@ struct PythonEngine {
 
 NB_MODULE(_native, m) {
     using embedrouter::PythonEngine;
+    nb::set_leak_warnings(false);  // a model that lives until the interpreter ends is no mistake
     m.def("available_paths", &embedrouter::available_paths);
     nb::class_<PythonEngine>(m, "Engine")
         .def(nb::init<const nb::dict&, const std::string&, int, bool>(), "tensors"_a, "path"_a, "threads"_a,

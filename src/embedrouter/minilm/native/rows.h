@@ -58,28 +58,47 @@ inline Floats exp2(Floats x) {
     return _mm512_scalef_ps(sum, whole);
 }
 
-// Symmetric int8 of a row; returns what 1 is worth. 128 is added to each value, since the multiplier takes unsigned
-// inputs. load(column) gives 16 values.
-template <class Load>
-inline float quantise(Load load, int columns, const Lines& to, int row) {
-    Floats largest = _mm512_setzero_ps();
-    for (int i = 0; i < columns; i += 16) largest = _mm512_max_ps(largest, _mm512_abs_ps(load(i)));
-    const float scale = std::fmax(_mm512_reduce_max_ps(largest), 1e-30f) / 127;
-    const Floats factor = _mm512_set1_ps(1 / scale);
-    for (int i = 0; i < columns; i += 16) {
-        const __m512i whole = _mm512_cvtps_epi32(_mm512_mul_ps(load(i), factor));
-        const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_add_epi32(whole, _mm512_set1_epi32(128)));
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(to.at(row, i / 64) + i % 64), bytes);
+// A row of `columns` floats as unsigned bytes: 255 steps from its least value, or 0, to its largest. The kept ones are
+// taken out of `values`.
+inline Code quantise(float* values, int columns, const Kept& kept, const Lines& to, int row) {
+    Code code{};
+    for (int i = 0; i < kKept; ++i) {
+        if (kept[i] < 0) continue;
+        code.kept[i] = values[kept[i]];
+        values[kept[i]] = 0;
     }
-    return scale;
+    Floats least = _mm512_setzero_ps();
+    Floats largest = _mm512_setzero_ps();
+    for (int i = 0; i < columns; i += 16) {
+        const Floats some = _mm512_loadu_ps(values + i);
+        least = _mm512_min_ps(least, some);
+        largest = _mm512_max_ps(largest, some);
+    }
+    const float low = _mm512_reduce_min_ps(least);
+    const float range = _mm512_reduce_max_ps(largest) - low;
+    const float steps = range > 0 ? 255 / range : 0;
+    const float zero = std::nearbyintf(-low * steps);
+    for (int i = 0; i < columns; i += 16) {
+        const Floats place = _mm512_fmadd_ps(_mm512_loadu_ps(values + i), _mm512_set1_ps(steps), _mm512_set1_ps(zero));
+        // Rounds to nearest; a value a hair outside is cut at 0 or 255.
+        const __m512i whole = _mm512_max_epi32(_mm512_cvtps_epi32(place), _mm512_setzero_si512());
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to.at(row, i / 64) + i % 64), _mm512_cvtusepi32_epi8(whole));
+    }
+    code.scale = range / 255;
+    code.zero = zero;
+    return code;
 }
 
-// From int32 sums of quantised products back to floats.
-inline Floats dequantise(__m512i sums, const Linear& linear, int column, float row_scale) {
-    // The inputs had 128 added to them: the weights' share of that comes off again.
-    const __m512i zero = _mm512_loadu_si512(linear.zero_sum.data() + column);
-    const Floats scale = _mm512_mul_ps(_mm512_loadu_ps(linear.scale.data() + column), _mm512_set1_ps(row_scale));
-    return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(sums, zero)), scale);
+// From int32 sums of products of bytes back to floats, with the bias.
+inline Floats dequantise(__m512i sums, const Linear& linear, int column, const Code& code) {
+    Floats values = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), _mm512_loadu_ps(linear.scale.data() + column));
+    values = _mm512_fnmadd_ps(_mm512_set1_ps(code.zero), _mm512_loadu_ps(linear.sum.data() + column), values);
+    values = _mm512_fmadd_ps(values, _mm512_set1_ps(code.scale), _mm512_loadu_ps(linear.bias.data() + column));
+    for (int i = 0; i < kKept; ++i) {
+        const Floats weights = _mm512_loadu_ps(linear.kept_weights[i].data() + column);
+        values = _mm512_fmadd_ps(_mm512_set1_ps(code.kept[i]), weights, values);
+    }
+    return values;
 }
 
 constexpr int kVectors = kHidden / 16;

@@ -6,16 +6,16 @@ namespace embedrouter {
 namespace {
 
 struct Int8 {
-    using Sums = __m512i;
+    using Sums = __v16si;  // not __m512i: GCC 12 would copy the sums from register to register
     static constexpr Format kFormat = Format::kInt8;
     static constexpr int kInputs = 64;
 
-    static Sums zero() { return _mm512_setzero_si512(); }
+    static Sums zero() { return Sums{}; }
     static ALWAYS_INLINE Sums add(Sums sums, __m512i inputs, __m512i weights) {
-        return _mm512_dpbusd_epi32(sums, inputs, weights);
+        return (Sums)_mm512_dpbusd_epi32((__m512i)sums, inputs, weights);
     }
-    static ALWAYS_INLINE Floats floats(Sums sums, const Linear& linear, int column, const float* scale) {
-        return dequantise(sums, linear, column, *scale);
+    static ALWAYS_INLINE Floats floats(Sums sums, const Linear& linear, int column, const Code* code) {
+        return dequantise((__m512i)sums, linear, column, *code);
     }
 };
 
