@@ -1,10 +1,11 @@
-"""Texts a second from Python: `embedrouter.minilm.MiniLM().encode(texts)` beside sentence-transformers in fp32.
+"""Texts a second from Python: `embedrouter.minilm.MiniLM().encode(texts)` beside what others offer.
 
 Each system runs in its own process and environment, gets the same texts and cuts at 256 tokens. Rounds alternate
-(A B C A B C); whoever is not measured is stopped. The peer encodes with batch_size=32, which is its default.
+(A B C A B C); whoever is not measured is stopped. sentence-transformers encodes with batch_size=32, its default.
 
-    python benchmarks/throughput.py                     all corpora, three rounds, some four minutes on two cores
-    python benchmarks/throughput.py --corpora mix --rounds 5
+    python benchmarks/throughput.py                     all corpora, three rounds, some fifteen minutes on two cores
+    python benchmarks/throughput.py --corpora mix --rounds 5 --systems st-float32 native-bfloat16
+    python benchmarks/throughput.py --threads 1         everybody on one thread
 """
 
 import argparse
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from common import (
     HERE,
+    INFINITY,
     PEER_ENVIRONMENT,
     ST_PYTHON,
     Spread,
@@ -38,7 +40,10 @@ from common import (
 )
 from texts import CORPORA, add_data_argument, sample
 
-PEER = "sentence-transformers"
+PEER = "st-float32"
+BASE = "openvino-bfloat16"
+OWN = ("openvino-float32", BASE, "native-bfloat16", "native-int8")
+SYSTEMS = (PEER, "st-bfloat16", "onnxruntime-float32", *OWN)
 # Texts of a round: six or seven seconds of the peer's time on two cores without AMX.
 SIZES = {"questions": 2400, "sentences": 720, "dbpedia": 280, "passages": 160, "mix": 240}
 
@@ -106,11 +111,29 @@ def measure(systems: Sequence[System], texts: list[str], rounds: int) -> dict[st
         found[name] = {
             "texts_per_second": Spread.of(rates),
             "ratio_to_peer": Spread.of(ratios),  # of rounds side by side
+            "ratio_to_base": Spread.of(base_ratios) if (base_ratios := beside(taken.get(BASE), results)) else None,
             "cores_used": Spread.of([one.cores for one in results]),
             "lowest_cosine": float((results[0].sample * reference).sum(1).min()),
             "rounds": rates,
         }
     return found
+
+
+def beside(base: list[Round] | None, results: list[Round]) -> list[float]:
+    """How many times as fast as the base, round by round."""
+    return [of_base.seconds / one.seconds for of_base, one in zip(base or [], results, strict=bool(base))]
+
+
+def start(name: str, model: str, options: argparse.Namespace) -> System:
+    engine, _, precision = name.partition("-")
+    if engine == "st":
+        python, worker = need(options.st_python), "st"
+    elif engine == "onnxruntime":
+        python, worker = need(INFINITY.with_name("python")), "onnxruntime"
+    else:
+        python, worker = Path(sys.executable), "embedrouter"
+    arguments = [worker, model, "--threads", str(options.threads), "--precision", precision]
+    return System(name, python, arguments + (["--engine", engine] if worker == "embedrouter" else []))
 
 
 def main() -> None:
@@ -119,11 +142,8 @@ def main() -> None:
     parser.add_argument("--corpora", nargs="+", choices=CORPORA, default=list(CORPORA))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="more or fewer texts than the default (0.1 to try)")
-    parser.add_argument("--engine", default="auto", help="embedrouter's engine")
-    parser.add_argument(
-        "--precisions", nargs="*", default=["auto", "float32"], help="embedrouter's; each is a system of its own"
-    )
-    parser.add_argument("--threads", type=int, default=0, help="for both; 0: each one's default")
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--threads", type=int, default=0, help="for each; 0: its own default")
     parser.add_argument("--st-python", type=Path, default=ST_PYTHON, help="Python that has sentence-transformers")
     parser.add_argument("--model", type=Path, help="model folder (default: the one in .venv-st)")
     options = parser.parse_args()
@@ -131,16 +151,8 @@ def main() -> None:
     facts = machine()
     announce(facts)
     model = str(options.model or model_folder())
-    threads = ["--threads", str(options.threads)]
-    systems = [System(PEER, need(options.st_python), ["st", model, *threads])]
-    for precision in options.precisions:
-        arguments = ["embedrouter", model, *threads, "--engine", options.engine, "--precision", precision]
-        system = System(f"embedrouter {precision}", Path(sys.executable), arguments)
-        system.name = f"embedrouter {system.facts['precision']}"
-        if any(system.name == other.name for other in systems):
-            system.__exit__()  # auto chose what is measured anyway
-        else:
-            systems.append(system)
+    chosen = [PEER, *(name for name in options.systems if name != PEER)]
+    systems = [start(name, model, options) for name in chosen]
 
     results: dict[str, object] = {}
     rows = []
@@ -150,16 +162,17 @@ def main() -> None:
             found = measure(systems, texts, options.rounds)
             results[corpus] = {"texts": len(texts), "systems": found}
             for name, figures in found.items():
-                ratio, cores = figures["ratio_to_peer"], figures["cores_used"]
+                ratio, base, used = (figures[key] for key in ("ratio_to_peer", "ratio_to_base", "cores_used"))
                 assert isinstance(ratio, Spread)
-                assert isinstance(cores, Spread)
+                assert isinstance(used, Spread)
                 rows.append(
                     [
                         f"{corpus} ({len(texts):,})",
                         name,
                         str(figures["texts_per_second"]),
                         f"{number(ratio.median)}x",
-                        number(cores.median),
+                        f"{number(base.median)}x" if isinstance(base, Spread) else "",
+                        number(used.median),
                         f"{figures['lowest_cosine']:.6f}",
                     ]
                 )
@@ -168,7 +181,8 @@ def main() -> None:
         for system in systems:
             system.__exit__()
     print()
-    print(table(["texts", "system", "texts/s, median (min-max)", "ratio", "cores used", "lowest cosine"], rows))
+    rate = "texts/s, median (min-max)"
+    print(table(["texts", "system", rate, f"to {PEER}", f"to {BASE}", "cores used", "lowest cosine"], rows))
     named = {system.name: system.facts for system in systems}
     save("throughput", {"machine": facts, "systems": named, "rounds": options.rounds, "corpora": results})
 

@@ -94,8 +94,10 @@ bool Pool::work(std::unique_lock<std::mutex>& lock) {
         lead(block, slot);
         lock.lock();
         std::erase(under_way_, &block);  // nobody joins any more
+        lock.unlock();
         Patience patience;
         while (block.assistants > 0) patience.wait();
+        lock.lock();
         --*block.remaining;
         free_.push_back(&slot);
         changed_.notify_all();
