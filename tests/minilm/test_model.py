@@ -1,5 +1,7 @@
 """The model as Python users have it, against the vectors of the reference implementation."""
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -276,6 +278,38 @@ def test_a_fingerprint_names_what_decides_a_vector(model_fp32: MiniLM) -> None:
 def test_the_model_is_not_loaded_from_an_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="is missing"):
         MiniLM(str(tmp_path))
+
+
+_FORK = """
+import os, sys
+from embedrouter.minilm import MiniLM
+
+model = MiniLM(sys.argv[1], engine=sys.argv[2])
+before = model.encode(["a text", "another"])
+child = os.fork()
+if child == 0:
+    try:
+        same = (model.encode(["a text", "another"]) == before).all()
+        model.close()
+        print("same bits" if same else "other bits", flush=True)
+    except RuntimeError as error:
+        print(error, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+assert (model.encode(["a text", "another"]) == before).all()
+model.close()
+"""
+
+
+@pytest.mark.parametrize(("engine", "said"), [("native", "same bits"), ("openvino", "load it after that")])
+def test_a_child_goes_on_with_the_native_engine_and_is_told_with_the_other(
+    weights: Weights, model: MiniLM, engine: str, said: str
+) -> None:
+    if engine == "native" != model.engine.name:
+        pytest.skip(reason=f"not the native engine here: {model.engine.reason}")
+    command = [sys.executable, "-c", _FORK, str(weights.folder), engine]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    assert said in done.stdout
 
 
 def test_leaving_the_context_stops_the_threads(weights: Weights) -> None:

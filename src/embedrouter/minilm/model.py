@@ -8,11 +8,14 @@ model.similarity("king", ["queen", "carrot"])
 """
 
 import math
+import os
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
@@ -67,8 +70,15 @@ class MiniLM:
         self.weights: Weights = ensure(Path(folder) if folder else None, cache, offline=offline, report=report)
         self.tokenizer = Tokenizer(self.weights.tokenizer)
         self.engine: Engine = make_engine(self.weights, engine, precision, threads, native_path)
-        batcher = Batcher(self.engine, max_queued_tokens=max_queued_tokens, max_wait=max_wait, watcher=watcher)
-        self.pipeline = Pipeline(self.tokenizer, batcher)
+        self._make_batcher = partial(
+            Batcher, self.engine, max_queued_tokens=max_queued_tokens, max_wait=max_wait, watcher=watcher
+        )
+        self._forks = threading.Lock()
+        self._start()
+
+    def _start(self) -> None:
+        self._process = os.getpid()
+        self.pipeline = Pipeline(self.tokenizer, self._make_batcher())
 
     def fingerprint(self, rule: LongInput = LongInput.WINDOWS) -> str:
         """Names what decides a vector: weights, precision, long-input rule. Vectors of one fingerprint compare."""
@@ -92,6 +102,7 @@ class MiniLM:
             raise InvalidRequestError(f"dimensions must be 1 to {DIMENSIONS}, not {dimensions}")
         batch: Inputs = [inputs] if isinstance(inputs, str) else inputs
         _check_kinds(batch)
+        self._follow_fork()
         rule = LongInput.of(truncate)
         vectors = np.empty((len(batch), DIMENSIONS), np.float32)
         starts = iter(range(0, len(batch), _CHUNK))
@@ -126,9 +137,22 @@ class MiniLM:
         scores: Vectors = np.clip(self.encode(left) @ self.encode(right).T, -1.0, 1.0)
         return scores
 
+    def _follow_fork(self) -> None:
+        """Threads do not survive a fork: the child needs its own."""
+        if self._process == os.getpid():
+            return
+        if self.engine.name != "native":
+            raise RuntimeError(
+                "this process was forked after the model was loaded; with OpenVINO, load it after that"
+            )
+        with self._forks:
+            if self._process != os.getpid():
+                self._start()
+
     def close(self, timeout: float | None = None) -> None:
         """Finish what was taken, at most `timeout` seconds, and stop the threads."""
-        self.pipeline.close(timeout)
+        if self._process == os.getpid():
+            self.pipeline.close(timeout)
 
     def __enter__(self) -> Self:
         return self
