@@ -9,8 +9,6 @@
 namespace embedrouter {
 namespace {
 
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-
 constexpr int kStrip = 8;  // rows of the micro-kernel
 
 struct DotBf16 {

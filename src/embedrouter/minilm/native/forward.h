@@ -73,7 +73,7 @@ struct Forward {
             case kMixedStep:
                 return residual(block, kQuantised ? space.wide_bytes : space.mixed, layer.mixed, unit, scratch);
             case kMixedNorm:
-                return each_row(block, unit, [&](int row) { normalise(model, space, row, layer.mixed_norm); });
+                return normalise(model, block, unit, layer.mixed_norm);
             case kWideStep:
                 return gemm(block, space.hidden, space.hidden_code, layer.wide, unit, scratch,
                             [&](int row, int column, Floats values) {
@@ -86,7 +86,7 @@ struct Forward {
             case kNarrowStep:
                 return residual(block, kQuantised ? space.wide_bytes : space.wide, layer.narrow, unit, scratch);
             case kNarrowNorm:
-                return each_row(block, unit, [&](int row) { normalise(model, space, row, layer.narrow_norm); });
+                return normalise(model, block, unit, layer.narrow_norm);
             default: return;
         }
     }
@@ -121,20 +121,26 @@ private:
         Workspace& space = *block.space;
         each_row(block, strip, [&](int row) {
             embed_token(model, block.ids[row], space.position[row], space.stream(row));
-            normalise(model, space, row, model.words_norm);
         });
+        normalise(model, block, strip, model.words_norm);
     }
 
-    // LayerNorm of a row of the stream, and what the next GEMM reads of it.
-    static void normalise(const Model& model, Workspace& space, int row, const Norm& norm) {
-        float* stream = space.stream(row);
-        layer_norm(stream, norm);
+    // LayerNorm of a strip of the stream, and what the next GEMM reads of it.
+    static void normalise(const Model& model, Block& block, int strip, const Norm& norm) {
+        Workspace& space = *block.space;
+        const int first = strip * kTileRows;
+        const int rows = std::min(kTileRows, block.rows - first);
         if constexpr (kQuantised) {
-            float values[kHidden];
-            std::memcpy(values, stream, sizeof(values));
-            space.hidden_code[row] = quantise(values, kHidden, model.kept, space.hidden, row);
+            layer_norm(space.stream(first), rows, norm, [](int, int, Floats) {});
+            each_row(block, strip, [&](int row) {
+                float values[kHidden];
+                std::memcpy(values, space.stream(row), sizeof(values));
+                space.hidden_code[row] = quantise(values, kHidden, model.kept, space.hidden, row);
+            });
         } else {
-            for (int i = 0; i < kHidden; i += 16) store_bf16(sixteen(space.hidden, row, i), _mm512_loadu_ps(stream + i));
+            layer_norm(space.stream(first), rows, norm, [&](int row, int column, Floats values) {
+                store_bf16(sixteen(space.hidden, first + row, column), values);
+            });
         }
     }
 

@@ -14,6 +14,8 @@ namespace {
 
 using Floats = __m512;
 
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 inline __m256i to_bf16(Floats values) {
     return (__m256i)_mm512_cvtneps_pbh(values);
 }
@@ -103,31 +105,41 @@ inline Floats dequantise(__m512i sums, const Linear& linear, int column, const C
 
 constexpr int kVectors = kHidden / 16;
 
-// LayerNorm of a row of the stream, in place.
-inline void layer_norm(float* row, const Norm& norm) {
+inline float total(const Floats (&sums)[4]) {
+    return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sums[0], sums[1]), _mm512_add_ps(sums[2], sums[3])));
+}
+
+// LayerNorm of up to 16 rows of the stream, in place; emit(row, column, values) sees each 16 results. Step by step over
+// all rows, since the sums of one row would be waited for.
+template <class Emit>
+ALWAYS_INLINE void layer_norm(float* stream, int rows, const Norm& norm, Emit emit) {
     constexpr float kEpsilon = 1e-12f;
-    Floats x[kVectors];
-    Floats sums[4] = {};
-    for (int i = 0; i < kVectors; ++i) {
-        x[i] = _mm512_loadu_ps(row + 16 * i);
-        sums[i % 4] = _mm512_add_ps(sums[i % 4], x[i]);
+    float mean[kTileRows], factor[kTileRows];
+    for (int r = 0; r < rows; ++r) {
+        const float* row = stream + r * kHidden;
+        Floats sums[4] = {};
+        for (int i = 0; i < kVectors; ++i) sums[i % 4] = _mm512_add_ps(sums[i % 4], _mm512_loadu_ps(row + 16 * i));
+        mean[r] = total(sums) / kHidden;
     }
-    const float total =
-        _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sums[0], sums[1]), _mm512_add_ps(sums[2], sums[3])));
-    const Floats mean = _mm512_set1_ps(total / kHidden);
-    Floats squares[4] = {};
-    for (int i = 0; i < kVectors; ++i) {
-        x[i] = _mm512_sub_ps(x[i], mean);
-        squares[i % 4] = _mm512_fmadd_ps(x[i], x[i], squares[i % 4]);
+    for (int r = 0; r < rows; ++r) {
+        const float* row = stream + r * kHidden;
+        Floats squares[4] = {};
+        for (int i = 0; i < kVectors; ++i) {
+            const Floats distance = _mm512_sub_ps(_mm512_loadu_ps(row + 16 * i), _mm512_set1_ps(mean[r]));
+            squares[i % 4] = _mm512_fmadd_ps(distance, distance, squares[i % 4]);
+        }
+        factor[r] = 1.0f / std::sqrt(total(squares) / kHidden + kEpsilon);
     }
-    const float variance = _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(squares[0], squares[1]),
-                                                              _mm512_add_ps(squares[2], squares[3]))) /
-                           kHidden;
-    const Floats factor = _mm512_set1_ps(1.0f / std::sqrt(variance + kEpsilon));
-    for (int i = 0; i < kVectors; ++i) {
-        const Floats gain = _mm512_loadu_ps(norm.gain.data() + 16 * i);
-        const Floats bias = _mm512_loadu_ps(norm.bias.data() + 16 * i);
-        _mm512_storeu_ps(row + 16 * i, _mm512_fmadd_ps(_mm512_mul_ps(x[i], factor), gain, bias));
+    for (int r = 0; r < rows; ++r) {
+        float* row = stream + r * kHidden;
+        for (int i = 0; i < kVectors; ++i) {
+            const Floats distance = _mm512_sub_ps(_mm512_loadu_ps(row + 16 * i), _mm512_set1_ps(mean[r]));
+            const Floats gain = _mm512_loadu_ps(norm.gain.data() + 16 * i);
+            const Floats bias = _mm512_loadu_ps(norm.bias.data() + 16 * i);
+            const Floats values = _mm512_fmadd_ps(_mm512_mul_ps(distance, _mm512_set1_ps(factor[r])), gain, bias);
+            _mm512_storeu_ps(row + 16 * i, values);
+            emit(r, 16 * i, values);
+        }
     }
 }
 
