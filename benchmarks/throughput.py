@@ -42,7 +42,7 @@ from texts import CORPORA, add_data_argument, sample
 
 PEER = "st-float32"
 BASE = "openvino-bfloat16"
-OWN = ("openvino-float32", BASE, "native-bfloat16", "native-int8")
+OWN = ("openvino-float32", BASE, "native-float32", "native-bfloat16", "native-int8")
 SYSTEMS = (PEER, "st-bfloat16", "onnxruntime-float32", *OWN)
 # Texts of a round: six or seven seconds of the peer's time on two cores without AMX.
 SIZES = {"questions": 2400, "sentences": 720, "dbpedia": 280, "passages": 160, "mix": 240}

@@ -19,7 +19,7 @@ ENV_PREFIX = "EMBEDROUTER_"
 
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
 EngineName = Literal["auto", "native", "openvino"]
-NativePath = Literal["auto", "amx-bf16", "avx512-bf16", "amx-int8", "vnni-int8"]
+NativePath = Literal["auto", "amx-bf16", "avx512-bf16", "avx512-fp32", "amx-int8", "vnni-int8"]
 LogFormat = Literal["text", "json"]
 
 

@@ -142,9 +142,7 @@ class MiniLM:
         if self._process == os.getpid():
             return
         if self.engine.name != "native":
-            raise RuntimeError(
-                "this process was forked after the model was loaded; with OpenVINO, load it after that"
-            )
+            raise RuntimeError("this process was forked after the model was loaded; with OpenVINO, load it after that")
         with self._forks:
             if self._process != os.getpid():
                 self._start()

@@ -30,17 +30,18 @@ def choose(engine: EngineName = "auto", precision: WantedPrecision = "auto", pat
             raise SettingsError(f'"{given}" is not known here; known: {", ".join(get_args(known))}')
     if path != "auto":
         return _forced(engine, precision, path)
-    if engine == "openvino" or precision == "float32":
-        return _openvino(engine, precision, None)
-    wanted: Precision = "bfloat16" if precision == "auto" else precision
+    wanted, why = _precision(precision)
+    if engine == "openvino":
+        if wanted == "int8":
+            raise SettingsError("precision int8 is the native engine's; engine is openvino")
+        return Choice("openvino", wanted, "", f"{why}; openvino was asked for")
     found = next((one for one in native.available() if native.PATHS[one] == wanted), None)
     if found is not None:
-        asked = "" if precision == "auto" else f"; {precision} was asked for"
-        return Choice("native", wanted, found, f"this CPU has {found.upper()}{asked}")
-    why = native.missing(wanted)
+        return Choice("native", wanted, found, why)
+    missing = native.missing(wanted)
     if engine == "native" or wanted == "int8":
-        raise SettingsError(f"the native engine cannot compute {wanted} here: {why}")
-    return _openvino(engine, precision, why)
+        raise SettingsError(f"the native engine cannot compute {wanted} here: {missing}")
+    return Choice("openvino", wanted, "", f"{why}; {missing}")
 
 
 def make_engine(
@@ -73,21 +74,11 @@ def _forced(engine: EngineName, precision: WantedPrecision, path: str) -> Choice
     return Choice("native", native.PATHS[path], path, f"{path} was asked for")
 
 
-def _openvino(engine: EngineName, precision: WantedPrecision, why_not_native: str | None) -> Choice:
-    if precision == "int8":
-        raise SettingsError("precision int8 is the native engine's; engine is openvino")
-    if engine == "native":
-        raise SettingsError("the native engine computes bfloat16 and int8; precision is float32")
+def _precision(wanted: WantedPrecision) -> tuple[Precision, str]:
+    """The precision to compute in, and why."""
+    if wanted != "auto":
+        return wanted, f"{wanted} was asked for"
     fast = cpu.computes_bfloat16()
-    chosen: Precision = precision if precision != "auto" else "bfloat16" if fast else "float32"
-    if precision != "auto":
-        reason = f"{precision} was asked for"
-    elif fast:
-        reason = f"this CPU has {fast}"
-    else:
-        reason = "this CPU has neither AMX-BF16 nor AVX512-BF16"
-    if engine == "openvino":
-        reason += "; openvino was asked for"
-    elif why_not_native and why_not_native not in reason:
-        reason += f"; {why_not_native}"
-    return Choice("openvino", chosen, "", reason)
+    if fast:
+        return "bfloat16", f"this CPU has {fast}"
+    return "float32", "this CPU has neither AMX-BF16 nor AVX512-BF16"

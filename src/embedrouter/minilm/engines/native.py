@@ -18,10 +18,18 @@ from embedrouter.minilm.windows import Ids, Vectors
 PATHS: Final[dict[str, Precision]] = {
     "amx-bf16": "bfloat16",
     "avx512-bf16": "bfloat16",
+    "avx512-fp32": "float32",
     "amx-int8": "int8",
     "vnni-int8": "int8",
 }
 """Instruction paths, the fastest of each precision first."""
+
+
+_NEEDS: Final[dict[Precision, str]] = {
+    "float32": "AVX-512",
+    "bfloat16": "AMX-BF16 or AVX512-BF16",
+    "int8": "AVX512-BF16 and, with it, AMX-INT8 or AVX512-VNNI",
+}
 
 
 @cache
@@ -41,8 +49,7 @@ def missing(precision: Precision) -> str:
     except ImportError as error:
         note = resources.files("embedrouter.minilm.native") / "not_built.txt"
         return note.read_text().strip().rstrip(".") if note.is_file() else f"the native module does not load ({error})"
-    wanted = "AMX-INT8 nor AVX512-VNNI beside AVX512-BF16" if precision == "int8" else "AMX-BF16 nor AVX512-BF16"
-    return f"this CPU has neither {wanted}"
+    return f"the native engine needs {_NEEDS[precision]}, which this CPU lacks"
 
 
 class NativeEngine:

@@ -5,6 +5,7 @@
 // used twice.
 #pragma once
 
+#include "bf16.h"
 #include "forward.h"
 
 namespace embedrouter {
@@ -89,6 +90,7 @@ inline void multiply(const Lines& lines, int rows, const std::byte* tiles, int c
 // Dot: kFormat; kInputs, of one chunk; step(pair); floats(sums, linear, column, code of the row), with the bias.
 template <class Dot>
 struct AmxKernel {
+    using Element = Bf16;
     static constexpr Format kFormat = Dot::kFormat;
     static constexpr int kTiles = 2;
 
@@ -106,9 +108,10 @@ struct AmxKernel {
     }
 
     static void attend(Workspace& space, const Span& span, int head, Scratch& scratch) {
-        const int chunks = (span.length + 31) / 32;
-        pack_keys(space.qkv.at(span.start, kHeads + head), span.length, scratch.keys.data());
-        pack_values(space.qkv.at(span.start, 2 * kHeads + head), span.length, chunks, scratch.values.data());
+        const int keys = keys_for(span.length);
+        const int chunks = keys / Bf16::kPerLine;
+        pack_keys<Bf16>(space.qkv, span.start, kHeads + head, span.length, scratch.keys.data());
+        Bf16::pack_values(space.qkv, span.start, 2 * kHeads + head, span.length, keys, scratch.values.data());
         const std::byte* values = scratch.values.data();
         const std::byte* weights = scratch.weights.data();
         float* scores = scratch.scores.floats();
@@ -129,7 +132,7 @@ struct AmxKernel {
             }
             fence();
             float total[kTileRows];
-            softmax(scores, rows, span.length, chunks, scratch.weights.data(), total);
+            softmax<Bf16>(scores, rows, span.length, keys, scratch.weights.data(), total);
             fence();
             _tile_zero(0);
             _tile_zero(1);
@@ -145,9 +148,10 @@ struct AmxKernel {
             fence();
             for (int r = 0; r < rows; ++r) {
                 const Floats factor = _mm512_set1_ps(1.0f / total[r]);
-                std::byte* line = space.mixed.at(span.start + row + r, head);
-                store_bf16(line, _mm512_mul_ps(_mm512_loadu_ps(mixed + r * 32), factor));
-                store_bf16(line + 32, _mm512_mul_ps(_mm512_loadu_ps(mixed + r * 32 + 16), factor));
+                for (int column = 0; column < kHeadSize; column += 16) {
+                    const Floats values = _mm512_mul_ps(_mm512_loadu_ps(mixed + r * 32 + column), factor);
+                    Bf16::store(space.mixed, span.start + row + r, head * kHeadSize + column, values);
+                }
             }
         }
     }

@@ -5,7 +5,7 @@
 namespace embedrouter {
 namespace {
 
-struct Bf16 {
+struct Gemm {
     static constexpr Format kFormat = Format::kBf16;
     static constexpr int kInputs = 32;
 
@@ -23,6 +23,6 @@ struct Bf16 {
 
 }  // namespace
 
-const Path kAmxBf16 = make_path<AmxKernel<Bf16>>("amx-bf16", 256, enter_tiles, leave_tiles);
+const Path kAmxBf16 = make_path<AmxKernel<Gemm>>("amx-bf16", 256, enter_tiles, leave_tiles);
 
 }  // namespace embedrouter

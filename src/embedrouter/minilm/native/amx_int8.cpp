@@ -5,7 +5,7 @@
 namespace embedrouter {
 namespace {
 
-struct Int8 {
+struct Gemm {
     static constexpr Format kFormat = Format::kInt8;
     static constexpr int kInputs = 64;
 
@@ -23,6 +23,6 @@ struct Int8 {
 
 }  // namespace
 
-const Path kAmxInt8 = make_path<AmxKernel<Int8>>("amx-int8", 256, enter_tiles, leave_tiles);
+const Path kAmxInt8 = make_path<AmxKernel<Gemm>>("amx-int8", 256, enter_tiles, leave_tiles);
 
 }  // namespace embedrouter

@@ -4,20 +4,13 @@
 // weights and broadcasts 4 bytes of each row: 11 loads for 24 multiply-adds, so that the multiplier is the limit.
 #pragma once
 
+#include "attention.h"
 #include "forward.h"
 
 namespace embedrouter {
 namespace {
 
 constexpr int kStrip = 8;  // rows of the micro-kernel
-
-struct DotBf16 {
-    using Sums = __m512;
-    static Sums zero() { return _mm512_setzero_ps(); }
-    static ALWAYS_INLINE Sums add(Sums sums, __m512i inputs, __m512i weights) {
-        return _mm512_dpbf16_ps(sums, (__m512bh)inputs, (__m512bh)weights);
-    }
-};
 
 // Sums of `Rows` rows and `Tiles` weight tiles over all chunks. Every sum adds its products in the order of the inputs,
 // whatever Rows and Tiles are: that keeps a row's bits the same in every block.
@@ -42,9 +35,11 @@ ALWAYS_INLINE void multiply(const std::byte* lines, std::size_t stride, const st
     }
 }
 
-// Dot, beside what DotBf16 has: kFormat; kInputs, of one chunk; floats(sums, linear, column, code of the row), with the bias.
+// Dot: kFormat; kInputs, of one chunk; Sums, zero(), add(sums, inputs, weights); floats(sums, linear, column, code of
+// the row), with the bias; Element: the format of activations, which is a Dot by itself: attention's products use it.
 template <class Dot>
 struct Avx512Kernel {
+    using Element = typename Dot::Element;
     static constexpr Format kFormat = Dot::kFormat;
     static constexpr int kTiles = 3;
 
@@ -66,21 +61,34 @@ struct Avx512Kernel {
     }
 
     static void attend(Workspace& space, const Span& span, int head, Scratch& scratch) {
-        const int chunks = (span.length + 31) / 32;
-        pack_keys(space.qkv.at(span.start, kHeads + head), span.length, scratch.keys.data());
-        pack_values(space.qkv.at(span.start, 2 * kHeads + head), span.length, chunks, scratch.values.data());
+        constexpr int kChunks = kHeadSize / Element::kPerLine;  // of a head
+        const int keys = keys_for(span.length);
+        const int key_chunks = keys / Element::kPerLine;
+        pack_keys<Element>(space.qkv, span.start, kHeads + head, span.length, scratch.keys.data());
+        Element::pack_values(space.qkv, span.start, 2 * kHeads + head, span.length, keys, scratch.values.data());
+        float* scores = scratch.scores.floats();
         for (int row = 0; row < span.length; row += kStrip) {
             const int rows = std::min(kStrip, span.length - row);
-            score(space.qkv.at(span.start + row, head), chunks, scratch);
+            // Queries past the sequence's end are computed, too, and not used.
+            for (int key = 0; key < keys; key += 32) {
+                Floats sums[kStrip][2];
+                multiply<Element>(space.qkv.at(span.start + row, head * kChunks), space.qkv.stride,
+                                  scratch.keys.data() + key / kTileRows * kChunks * kTile, kChunks * kTile, kChunks, sums);
+                for (int r = 0; r < kStrip; ++r) {
+                    _mm512_storeu_ps(scores + r * keys + key, sums[r][0]);
+                    _mm512_storeu_ps(scores + r * keys + key + 16, sums[r][1]);
+                }
+            }
             float total[kStrip];
-            softmax(scratch.scores.floats(), rows, span.length, chunks, scratch.weights.data(), total);
+            softmax<Element>(scores, rows, span.length, keys, scratch.weights.data(), total);
             Floats mixed[kStrip][2];
-            multiply<DotBf16>(scratch.weights.data(), kTile, scratch.values.data(), chunks * kTile, chunks, mixed);
+            multiply<Element>(scratch.weights.data(), kTile, scratch.values.data(), key_chunks * kTile, key_chunks, mixed);
             for (int r = 0; r < rows; ++r) {
                 const Floats factor = _mm512_set1_ps(1.0f / total[r]);
-                std::byte* line = space.mixed.at(span.start + row + r, head);
-                store_bf16(line, _mm512_mul_ps(mixed[r][0], factor));
-                store_bf16(line + 32, _mm512_mul_ps(mixed[r][1], factor));
+                for (int half = 0; half < 2; ++half) {
+                    const int column = head * kHeadSize + 16 * half;
+                    Element::store(space.mixed, span.start + row + r, column, _mm512_mul_ps(mixed[r][half], factor));
+                }
             }
         }
     }
@@ -97,18 +105,6 @@ private:
             for (int t = 0; t < kTiles; ++t) {
                 const int column = (first + t) * 16;
                 finish(row + r, column, Dot::floats(sums[r][t], linear, column, codes + row + r));
-            }
-        }
-    }
-
-    // Scores of 8 queries and all keys. Queries past the sequence's end are computed, too, and not used.
-    static void score(const std::byte* queries, int chunks, Scratch& scratch) {
-        float* scores = scratch.scores.floats();
-        for (int tile = 0; tile < 2 * chunks; tile += 2) {
-            Floats sums[kStrip][2];
-            multiply<DotBf16>(queries, 0, scratch.keys.data() + tile * kTile, kTile, 1, sums);
-            for (int r = 0; r < kStrip; ++r) {
-                for (int t = 0; t < 2; ++t) _mm512_storeu_ps(scores + r * 32 * chunks + (tile + t) * 16, sums[r][t]);
             }
         }
     }

@@ -1,11 +1,13 @@
 // AVX512-BF16: VDPBF16PS multiplies 16 pairs of bf16 values by another 16, 64 operations an instruction.
 
 #include "avx512.h"
+#include "bf16.h"
 
 namespace embedrouter {
 namespace {
 
-struct Bf16 : DotBf16 {
+struct Gemm : Bf16 {
+    using Element = Bf16;
     static constexpr Format kFormat = Format::kBf16;
     static constexpr int kInputs = 32;
 
@@ -16,6 +18,6 @@ struct Bf16 : DotBf16 {
 
 }  // namespace
 
-const Path kAvx512Bf16 = make_path<Avx512Kernel<Bf16>>("avx512-bf16", 128, nothing, nothing);
+const Path kAvx512Bf16 = make_path<Avx512Kernel<Gemm>>("avx512-bf16", 128, nothing, nothing);
 
 }  // namespace embedrouter

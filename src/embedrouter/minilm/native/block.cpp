@@ -5,18 +5,18 @@
 namespace embedrouter {
 namespace {
 
-constexpr std::size_t kNarrowChunks = kHidden * 2 / kLine;
-constexpr std::size_t kBroadChunks = kWide * 2 / kLine;  // more than those of qkv
-constexpr std::size_t kByteChunks = kWide / kLine;
+std::size_t bytes_of(Format format) {
+    return format == Format::kFp32 ? 4 : 2;
+}
 
 }  // namespace
 
-Workspace::Workspace(int rows)
+Workspace::Workspace(int rows, Format format)
     : position(rows),
       stream_(sizeof(float) * kHidden * rows),
-      narrow_(kNarrowChunks * room(rows) * kLine),
-      broad_(kBroadChunks * room(rows) * kLine),
-      bytes_(kByteChunks * room(rows) * kLine),
+      narrow_(bytes_of(format) * kHidden * room(rows)),
+      broad_(bytes_of(format) * kWide * room(rows)),  // wider than qkv
+      bytes_(format == Format::kInt8 ? kWide * room(rows) : 0),
       codes_(2 * rows),
       rows_(rows) {
     shape(rows);
@@ -34,10 +34,10 @@ void Workspace::shape(int rows) {
 }
 
 Scratch::Scratch()
-    : keys(kMaxLength * kLine),
-      values(kMaxLength * kLine),
+    : keys(sizeof(float) * kMaxLength * kHeadSize),
+      values(sizeof(float) * kMaxLength * kHeadSize),
       scores(sizeof(float) * kTileRows * kMaxLength),
-      weights(kTileRows * kMaxLength * 2),
+      weights(sizeof(float) * kTileRows * kMaxLength),
       sums(sizeof(float) * 32 * (kMaxLength + 32 + 256)) {}
 
 }  // namespace embedrouter

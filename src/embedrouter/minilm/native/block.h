@@ -26,10 +26,10 @@ struct Code {
     float kept[kKept];
 };
 
-// The activations of one block. A thread that leads blocks keeps one for them all.
+// The activations of one block: float32 or bf16 by the path's format, int8 with bf16 between the GEMMs. A thread that leads blocks keeps one for them all.
 class Workspace {
 public:
-    explicit Workspace(int rows);
+    Workspace(int rows, Format format);
 
     void shape(int rows);  // lays the matrices out for a block of so many rows
 
@@ -38,7 +38,7 @@ public:
     float* stream(int row) const { return stream_.floats() + static_cast<std::size_t>(row) * kHidden; }
 
     Lines hidden;      // (rows, 384): what the next GEMM reads
-    Lines qkv;         // (rows, 1152) bf16
+    Lines qkv;         // (rows, 1152)
     Lines mixed;       // (rows, 384): what the attention made; shares memory with `hidden`, which is read by then
     Lines wide;        // (rows, 1536); shares memory with `qkv`, which is read by then
     Lines wide_bytes;  // (rows, 1536) int8: `wide`, quantised
@@ -61,7 +61,7 @@ struct Scratch {
     Buffer keys;     // K transposed into weight tiles, of one head of one sequence
     Buffer values;   // V in weight tiles
     Buffer scores;   // (16, 512) float32
-    Buffer weights;  // (16, 512) bf16 in lines: softmax of the scores
+    Buffer weights;  // (16, 512) in lines: softmax of the scores
     Buffer sums;     // float32 tiles on their way out of AMX
 };
 
@@ -92,6 +92,7 @@ struct Path {
     void (*leave)();
 };
 
+extern const Path kAvx512Fp32;
 extern const Path kAvx512Bf16;
 extern const Path kAmxBf16;
 extern const Path kVnniInt8;

@@ -48,10 +48,9 @@ Cpu find_cpu() {
     const Registers seven_one = ask(7, 1);
     Cpu cpu;
     // AVX2, BMI2, AVX512 F, DQ, BW, VL; FMA
-    const bool avx512 = (states & kAvx512States) == kAvx512States && has(seven.b, 5) && has(seven.b, 8) &&
-                        has(seven.b, 16) && has(seven.b, 17) && has(seven.b, 30) && has(seven.b, 31) &&
-                        has(ask(1, 0).c, 12);
-    cpu.avx512_bf16 = avx512 && has(seven_one.a, 5);
+    cpu.avx512 = (states & kAvx512States) == kAvx512States && has(seven.b, 5) && has(seven.b, 8) && has(seven.b, 16) &&
+                 has(seven.b, 17) && has(seven.b, 30) && has(seven.b, 31) && has(ask(1, 0).c, 12);
+    cpu.avx512_bf16 = cpu.avx512 && has(seven_one.a, 5);
     cpu.avx512_vnni = cpu.avx512_bf16 && has(seven.c, 11);
     const bool tiles = cpu.avx512_bf16 && (states & kTileStates) == kTileStates && has(seven.d, 24) && ask_for_tiles();
     cpu.amx_bf16 = tiles && has(seven.d, 22);

@@ -19,6 +19,7 @@ struct Choice {
 constexpr Choice kChoices[] = {
     {&kAmxBf16, &Cpu::amx_bf16},
     {&kAvx512Bf16, &Cpu::avx512_bf16},
+    {&kAvx512Fp32, &Cpu::avx512},
     {&kAmxInt8, &Cpu::amx_int8},
     {&kVnniInt8, &Cpu::avx512_vnni},
 };

@@ -1,7 +1,8 @@
 // The road of a block through the model, over the GEMM and the attention of one instruction path.
 //
 // A `Kernel` has:
-//   kFormat                the format of its weights and of the activations it multiplies
+//   kFormat                the format of its weights
+//   Element                the format of activations between GEMMs: store, load, gelu (see bf16.h)
 //   kTiles                 weight tiles of 16 outputs in one unit of a GEMM
 //   gemm(lines, rows, codes, linear, first, scratch, finish)
 //                          multiplies `rows` rows by the tiles from `first`, and calls finish(row, column, values) for each
@@ -23,6 +24,7 @@ constexpr int kPhases = 2 + kLayers * kSteps;  // embedding first, pooling last
 
 template <class Kernel>
 struct Forward {
+    using Element = typename Kernel::Element;
     static constexpr bool kQuantised = Kernel::kFormat == Format::kInt8;
 
     static int units(const Block& block, int phase) {
@@ -62,7 +64,7 @@ struct Forward {
             case kQkvStep:
                 return gemm(block, space.hidden, space.hidden_code, layer.qkv, unit, scratch,
                             [&](int row, int column, Floats values) {
-                                store_bf16(sixteen(space.qkv, row, column), values);
+                                Element::store(space.qkv, row, column, values);
                             });
             case kAttend:
                 return Kernel::attend(space, block.spans[unit / kHeads], unit % kHeads, scratch);
@@ -77,7 +79,7 @@ struct Forward {
             case kWideStep:
                 return gemm(block, space.hidden, space.hidden_code, layer.wide, unit, scratch,
                             [&](int row, int column, Floats values) {
-                                store_bf16(sixteen(space.wide, row, column), gelu(values));
+                                Element::store(space.wide, row, column, Element::gelu(values));
                             });
             case kWideBytes:
                 return each_row(block, unit, [&](int row) {
@@ -139,15 +141,15 @@ private:
             });
         } else {
             layer_norm(space.stream(first), rows, norm, [&](int row, int column, Floats values) {
-                store_bf16(sixteen(space.hidden, first + row, column), values);
+                Element::store(space.hidden, first + row, column, values);
             });
         }
     }
 
-    // A row of bf16 lines, which lie where `wide_bytes` does not, into `wide_bytes`.
+    // A row of lines, which lie where `wide_bytes` does not, into `wide_bytes`.
     static void quantise_lines(const Lines& lines, int columns, const Kept& kept, Workspace& space, int row) {
         float values[kWide];
-        for (int i = 0; i < columns; i += 16) _mm512_storeu_ps(values + i, load_bf16(sixteen(lines, row, i)));
+        for (int i = 0; i < columns; i += 16) _mm512_storeu_ps(values + i, Element::load(lines, row, i));
         space.wide_code[row] = quantise(values, columns, kept, space.wide_bytes, row);
     }
 };

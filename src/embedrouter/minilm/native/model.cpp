@@ -28,6 +28,12 @@ std::size_t place(int inputs, int n, int k, int bytes) {
     return tile * kTile + (within / per_step) * kLine + (n % kTileRows) * 4 + (within % per_step) * bytes;
 }
 
+void pack_fp32(Linear& packed, int n, const float* row) {
+    for (int k = 0; k < packed.inputs; ++k) {
+        std::memcpy(packed.tiles.data() + place(packed.inputs, n, k, 4), row + k, 4);
+    }
+}
+
 void pack_bf16(Linear& packed, int n, const float* row) {
     for (int k = 0; k < packed.inputs; ++k) {
         const std::uint16_t value = to_bf16(row[k]);
@@ -59,6 +65,7 @@ void pack_int8(Linear& packed, int n, const float* row) {
 }  // namespace
 
 Buffer::Buffer(std::size_t bytes) : size_(bytes) {
+    if (bytes == 0) return;
     const std::size_t alignment = bytes >= kHugePage ? kHugePage : 4096;
     const std::size_t whole = (bytes + alignment - 1) / alignment * alignment;
     auto* data = static_cast<std::byte*>(std::aligned_alloc(alignment, whole));
@@ -76,7 +83,7 @@ Linear pack(Format format, const std::vector<Matrix>& parts, const Kept& kept) {
     Linear packed;
     packed.inputs = parts.front().inputs;
     for (const Matrix& part : parts) packed.outputs += part.outputs;
-    const int bytes = format == Format::kBf16 ? 2 : 1;
+    const int bytes = format == Format::kFp32 ? 4 : format == Format::kBf16 ? 2 : 1;
     packed.tiles = Buffer(static_cast<std::size_t>(packed.inputs) * packed.outputs * bytes);
     if (format == Format::kInt8) {
         packed.kept = kept;
@@ -89,7 +96,11 @@ Linear pack(Format format, const std::vector<Matrix>& parts, const Kept& kept) {
         packed.bias.insert(packed.bias.end(), part.bias, part.bias + part.outputs);
         for (int row = 0; row < part.outputs; ++row, ++n) {
             const float* weights = part.weights + static_cast<std::size_t>(row) * part.inputs;
-            format == Format::kBf16 ? pack_bf16(packed, n, weights) : pack_int8(packed, n, weights);
+            switch (format) {
+                case Format::kFp32: pack_fp32(packed, n, weights); break;
+                case Format::kBf16: pack_bf16(packed, n, weights); break;
+                case Format::kInt8: pack_int8(packed, n, weights); break;
+            }
         }
     }
     return packed;

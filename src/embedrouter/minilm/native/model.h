@@ -62,7 +62,7 @@ struct Layer {
     Norm narrow_norm;
 };
 
-enum class Format { kBf16, kInt8 };
+enum class Format { kFp32, kBf16, kInt8 };
 
 struct Model {
     Format format = Format::kBf16;

@@ -35,7 +35,7 @@ private:
 
 Pool::Pool(const Model& model, const Path& path, int threads) : model_(model), path_(path) {
     for (int i = 0; i < threads; ++i) {
-        slots_.push_back(std::make_unique<Slot>(Slot{Workspace(path.rows + kMaxLength), Scratch(), std::vector<std::atomic<std::uint64_t>>(path.phases)}));
+        slots_.push_back(std::make_unique<Slot>(Slot{Workspace(path.rows + kMaxLength, path.format), Scratch(), std::vector<std::atomic<std::uint64_t>>(path.phases)}));
         free_.push_back(slots_.back().get());
     }
     under_way_.reserve(threads);

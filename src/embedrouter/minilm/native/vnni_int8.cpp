@@ -1,11 +1,13 @@
 // AVX512-VNNI: VPDPBUSD multiplies 16 times 4 unsigned by 4 signed bytes, 128 operations an instruction.
 
 #include "avx512.h"
+#include "bf16.h"
 
 namespace embedrouter {
 namespace {
 
-struct Int8 {
+struct Gemm {
+    using Element = Bf16;
     using Sums = __v16si;  // not __m512i: GCC 12 would copy the sums from register to register
     static constexpr Format kFormat = Format::kInt8;
     static constexpr int kInputs = 64;
@@ -21,6 +23,6 @@ struct Int8 {
 
 }  // namespace
 
-const Path kVnniInt8 = make_path<Avx512Kernel<Int8>>("vnni-int8", 128, nothing, nothing);
+const Path kVnniInt8 = make_path<Avx512Kernel<Gemm>>("vnni-int8", 128, nothing, nothing);
 
 }  // namespace embedrouter
