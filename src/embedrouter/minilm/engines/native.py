@@ -78,3 +78,7 @@ class NativeEngine:
         if not np.isfinite(vectors).all():
             raise FloatingPointError("the engine returned a vector that is not finite")
         return vectors
+
+    def stages(self) -> dict[str, int]:
+        """Ticks of the time stamp counter that all threads have spent in each stage, for those who measure."""
+        return self._engine.stages()
