@@ -11,7 +11,7 @@ export EMBEDROUTER_DATA_DIR ?= $(CURDIR)/data
 NATIVE := CMakeLists.txt $(wildcard src/embedrouter/minilm/native/*.[ch]*)
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check lint types rooms format native lock golden clean
+.PHONY: help serve test sanitize check lint types rooms format native lock golden clean
 
 help: ## show the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -45,6 +45,20 @@ test: $(VENV)/.dev $(VENV)/.runtime ## set up and run every check: lint, types, 
 	$(BIN)/lint-imports
 	$(BIN)/embedrouter model pull
 	$(BIN)/pytest $(ARGS)
+
+# Apart from `test`, since it takes minutes: a build of its own, and every token several times as long. The C++ runtime
+# is preloaded with the sanitizers, which look for it when they start; a report must not end in pytest's capture.
+SANITIZED := build/sanitize
+preloaded = $(foreach library,libasan.so libubsan.so libstdc++.so,$(abspath $(shell $(CXX) -print-file-name=$(library))))
+sanitize: $(VENV)/.dev $(VENV)/.runtime ## test the C++ module under the address and undefined-behaviour sanitizers
+	$(BIN)/cmake -S . -B $(SANITIZED) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DCMAKE_CXX_COMPILER=$(CXX) \
+	  -DCMAKE_BUILD_TYPE=Release -DEMBEDROUTER_SANITIZE=ON -DPython_EXECUTABLE=$(abspath $(BIN)/python) \
+	  -Dnanobind_DIR=$$($(BIN)/python -m nanobind --cmake_dir)
+	$(BIN)/cmake --build $(SANITIZED)
+	NATIVE_UNDER_TEST=$$(ls $(CURDIR)/$(SANITIZED)/_native.*.so) LD_PRELOAD="$(preloaded)" \
+	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	  $(BIN)/pytest --capture=sys -p no:faulthandler --hypothesis-profile=sanitize \
+	  tests/minilm/test_native.py tests/minilm/test_emulated.py tests/minilm/test_model.py $(ARGS)
 
 format: $(VENV)/.dev ## format the code and mend what the linter can
 	$(BIN)/ruff check --fix .

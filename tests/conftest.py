@@ -9,9 +9,14 @@ from hypothesis import HealthCheck, settings
 from embedrouter.minilm import MiniLM
 from embedrouter.minilm.weights import Weights, ensure
 from embedrouter.settings import load
+from native_module import substitute, substituted
+
+substitute()
 
 # A loaded machine must not fail a test: no example is timed.
 settings.register_profile("embedrouter", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+# For the sanitizers, under which everything takes many times as long: --hypothesis-profile=sanitize
+settings.register_profile("sanitize", settings.get_profile("embedrouter"), max_examples=16)
 settings.load_profile("embedrouter")
 
 
@@ -23,7 +28,14 @@ def weights() -> Weights:
 
 
 @pytest.fixture(scope="session")
-def model_fp32(weights: Weights) -> Iterator[MiniLM]:
+def openvino() -> None:
+    """Asked for by tests that load OpenVINO."""
+    if substituted():
+        pytest.skip(reason="OpenVINO does not load under the sanitizers: TBB opens a library with RTLD_DEEPBIND")
+
+
+@pytest.fixture(scope="session")
+def model_fp32(weights: Weights, openvino: None) -> Iterator[MiniLM]:
     with MiniLM(weights.folder, precision="float32") as loaded:
         yield loaded
 

@@ -98,7 +98,7 @@ def test_a_batch_changes_nothing_at_all_in_the_native_engine(model: MiniLM) -> N
     np.testing.assert_array_equal(alone, together)
 
 
-def test_a_batch_changes_little_in_bfloat16_of_openvino(weights: Weights) -> None:
+def test_a_batch_changes_little_in_bfloat16_of_openvino(weights: Weights, openvino: None) -> None:
     if cpu.computes_bfloat16() is None:
         pytest.skip(reason="this CPU has neither AMX-BF16 nor AVX512-BF16: bfloat16 is not what anyone gets here")
     with MiniLM(weights.folder, engine="openvino", precision="bfloat16") as model:
