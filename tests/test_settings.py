@@ -85,6 +85,10 @@ def test_an_unknown_variable_stops_the_start_and_names_the_nearest() -> None:
     assert 'did you mean "EMBEDROUTER_PORT"?' in caught.value.message
 
 
+def test_variables_of_the_build_are_no_settings_and_no_mistakes() -> None:
+    assert load({}, {"EMBEDROUTER_NATIVE": "0", "EMBEDROUTER_SANITIZE": "ON"}) == Settings()
+
+
 def test_an_unknown_line_stops_the_start_and_names_the_nearest(tmp_path: Path) -> None:
     config = toml(tmp_path, "max_quequed_tokens = 9000\n")
     with pytest.raises(SettingsError) as caught:

@@ -16,6 +16,7 @@ import msgspec
 from embedrouter.errors import SettingsError, nearest
 
 ENV_PREFIX = "EMBEDROUTER_"
+_OF_THE_BUILD = ("EMBEDROUTER_NATIVE", "EMBEDROUTER_SANITIZE")  # what CMakeLists.txt reads; no settings
 
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
 EngineName = Literal["auto", "native", "openvino"]
@@ -79,7 +80,7 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | No
 def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
     found = {}
     for variable, value in environ.items():
-        if not variable.startswith(ENV_PREFIX) or value == "":
+        if not variable.startswith(ENV_PREFIX) or variable in _OF_THE_BUILD or value == "":
             continue
         name = variable.removeprefix(ENV_PREFIX).lower()
         if name not in NAMES and name != "config":

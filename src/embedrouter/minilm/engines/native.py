@@ -2,6 +2,9 @@
 same bits whatever it is computed with.
 """
 
+import atexit
+import os
+import threading
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
@@ -52,6 +55,43 @@ def missing(precision: Precision) -> str:
     return f"the native engine needs {_NEEDS[precision]}, which this CPU lacks"
 
 
+class _Ending:
+    """Keeps Python from ending while a daemon thread computes: there it would abort the process.
+
+    A thread that wants the GIL back from an interpreter that has ended is unwound, which C++ does not allow.
+    """
+
+    def __init__(self) -> None:
+        self._start()
+        atexit.register(self._wait)
+        os.register_at_fork(after_in_child=self._start)
+
+    def _start(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._ending = False
+
+    def __enter__(self) -> None:
+        with self._changed:
+            if not self._ending:
+                self._inside += 1
+                return
+        threading.Event().wait()  # for ever: the process is about to end
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._inside -= 1
+            self._changed.notify_all()
+
+    def _wait(self) -> None:
+        with self._changed:
+            self._ending = True
+            self._changed.wait_for(lambda: self._inside == 0)
+
+
+_ENDING: Final = _Ending()
+
+
 class NativeEngine:
     """Sequences in, unit vectors out; up to `workers` threads compute, and share the blocks of all calls."""
 
@@ -74,7 +114,9 @@ class NativeEngine:
         if not sequences:
             return vectors
         lengths = np.fromiter(map(len, sequences), np.int32, len(sequences))
-        self._engine.embed(np.concatenate(sequences), lengths, vectors)
+        ids = np.concatenate(sequences)
+        with _ENDING:
+            self._engine.embed(ids, lengths, vectors)
         if not np.isfinite(vectors).all():
             raise FloatingPointError("the engine returned a vector that is not finite")
         return vectors

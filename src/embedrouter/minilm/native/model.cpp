@@ -66,7 +66,11 @@ void pack_int8(Linear& packed, int n, const float* row) {
 
 Buffer::Buffer(std::size_t bytes) : size_(bytes) {
     if (bytes == 0) return;
+#ifdef __SANITIZE_ADDRESS__
+    const std::size_t alignment = kLine;  // so that one byte too far is seen
+#else
     const std::size_t alignment = bytes >= kHugePage ? kHugePage : 4096;
+#endif
     const std::size_t whole = (bytes + alignment - 1) / alignment * alignment;
     auto* data = static_cast<std::byte*>(std::aligned_alloc(alignment, whole));
     if (data == nullptr) throw std::bad_alloc();

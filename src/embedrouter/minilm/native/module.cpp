@@ -39,7 +39,11 @@ public:
 private:
     Array find(const std::string& name) const {
         if (!tensors_.contains(name.c_str())) throw nb::value_error(("the weights lack " + name).c_str());
-        return nb::cast<Array>(tensors_[name.c_str()], /*convert=*/false);
+        Array array;
+        if (!nb::try_cast(tensors_[name.c_str()], array, /*convert=*/false)) {
+            throw nb::value_error((name + " is not an array of float32").c_str());
+        }
+        return array;
     }
     [[noreturn]] static void refuse(const std::string& name) {
         throw nb::value_error((name + " has another shape than all-MiniLM-L6-v2's").c_str());
@@ -76,7 +80,7 @@ Tensors read(const nb::dict& given) {
 // Keeps the word vectors' array, which the engine reads where it lies.
 struct PythonEngine {
     PythonEngine(const nb::dict& tensors, const std::string& path, int threads, bool unchecked)
-        : words(tensors["embeddings.word_embeddings.weight"]), engine(read(tensors), path, threads, unchecked) {}
+        : engine(read(tensors), path, threads, unchecked), words(tensors["embeddings.word_embeddings.weight"]) {}
 
     void embed(const Ids& ids, const Ids& lengths, const Vectors& vectors) {
         if (vectors.shape(0) != lengths.shape(0)) throw nb::value_error("there must be a vector for each length");
@@ -94,8 +98,8 @@ struct PythonEngine {
         return sums;
     }
 
-    nb::object words;
     Engine engine;
+    nb::object words;
 };
 
 }  // namespace

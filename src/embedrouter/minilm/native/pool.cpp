@@ -39,10 +39,19 @@ Pool::Pool(const Model& model, const Path& path, int threads) : model_(model), p
         free_.push_back(slots_.back().get());
     }
     under_way_.reserve(threads);
-    for (int i = 1; i < threads; ++i) helpers_.emplace_back([this] { help(); });
+    try {
+        for (int i = 1; i < threads; ++i) helpers_.emplace_back([this] { help(); });
+    } catch (...) {
+        stop();
+        throw;
+    }
 }
 
 Pool::~Pool() {
+    stop();
+}
+
+void Pool::stop() {
     {
         const std::lock_guard lock(mutex_);
         closing_ = true;
@@ -82,7 +91,9 @@ void Pool::help() {
 
 // Takes part in one block, if there is any and this thread may. The lock is held on entry and on return.
 bool Pool::work(std::unique_lock<std::mutex>& lock) {
-    if (free_.empty() || (queue_.empty() && under_way_.empty())) return false;
+    if (free_.empty()) return false;
+    const auto open = std::find_if(under_way_.begin(), under_way_.end(), [this](Block* block) { return !ended(*block); });
+    if (queue_.empty() && open == under_way_.end()) return false;
     Slot& slot = *free_.back();
     free_.pop_back();
     if (!queue_.empty()) {
@@ -102,13 +113,14 @@ bool Pool::work(std::unique_lock<std::mutex>& lock) {
         free_.push_back(&slot);
         changed_.notify_all();
     } else {
-        Block& block = *under_way_.front();
+        Block& block = **open;
         ++block.assistants;
         lock.unlock();
         assist(block, slot);
         --block.assistants;
         lock.lock();
         free_.push_back(&slot);
+        if (!queue_.empty()) changed_.notify_one();
     }
     return true;
 }

@@ -38,6 +38,7 @@ private:
 
     bool work(std::unique_lock<std::mutex>& lock);
     void help();
+    void stop();
     void lead(Block& block, Slot& slot);
     void assist(Block& block, Slot& slot);
     bool claim(Block& block, Slot& slot);
