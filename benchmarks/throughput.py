@@ -38,6 +38,7 @@ from common import (
     stop,
     table,
 )
+from servers import raise_on_sigterm
 from texts import CORPORA, add_data_argument, sample
 
 PEER = "st-float32"
@@ -148,6 +149,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="model folder (default: the one in .venv-st)")
     options = parser.parse_args()
 
+    raise_on_sigterm()
     facts = machine()
     announce(facts)
     model = str(options.model or model_folder())

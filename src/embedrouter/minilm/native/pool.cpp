@@ -78,19 +78,20 @@ void Pool::compute(Block* blocks, int count) {
     queued_ += count;
     changed_.notify_all();
     while (remaining > 0) {
-        if (!work(lock)) changed_.wait(lock);
+        if (!work(lock, &remaining)) changed_.wait(lock);
     }
 }
 
 void Pool::help() {
     std::unique_lock lock(mutex_);
     while (!closing_) {
-        if (!work(lock)) changed_.wait(lock);
+        if (!work(lock, nullptr)) changed_.wait(lock);
     }
 }
 
-// Takes part in one block, if there is any and this thread may. The lock is held on entry and on return.
-bool Pool::work(std::unique_lock<std::mutex>& lock) {
+// Takes part in one block, if there is any and this thread may. mine: the blocks left of this thread's own call, if it has
+// one. The lock is held on entry and on return.
+bool Pool::work(std::unique_lock<std::mutex>& lock, const std::atomic<int>* mine) {
     if (free_.empty()) return false;
     const auto open = std::find_if(under_way_.begin(), under_way_.end(), [this](Block* block) { return !ended(*block); });
     if (queue_.empty() && open == under_way_.end()) return false;
@@ -116,7 +117,7 @@ bool Pool::work(std::unique_lock<std::mutex>& lock) {
         Block& block = **open;
         ++block.assistants;
         lock.unlock();
-        assist(block, slot);
+        assist(block, slot, mine);
         --block.assistants;
         lock.lock();
         free_.push_back(&slot);
@@ -146,11 +147,15 @@ void Pool::lead(Block& block, Slot& slot) {
     path_.leave();
 }
 
-void Pool::assist(Block& block, Slot& slot) {
+void Pool::assist(Block& block, Slot& slot, const std::atomic<int>* mine) {
     path_.enter();
     Patience patience;
-    // A block that waits for a leader is worth more than an assistant.
-    while (queued_.load(std::memory_order_relaxed) == 0 && !ended(block)) {
+    // A block that waits for a leader is worth more than an assistant, and so is a caller whose call is done.
+    const auto wanted = [&] {
+        return queued_.load(std::memory_order_relaxed) > 0 ||
+               (mine != nullptr && mine->load(std::memory_order_relaxed) == 0);
+    };
+    while (!wanted() && !ended(block)) {
         if (claim(block, slot)) {
             patience = Patience();
         } else {

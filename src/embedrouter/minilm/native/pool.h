@@ -36,11 +36,11 @@ private:
         std::vector<std::atomic<std::uint64_t>> ticks;  // of the time stamp counter, by phase
     };
 
-    bool work(std::unique_lock<std::mutex>& lock);
+    bool work(std::unique_lock<std::mutex>& lock, const std::atomic<int>* mine);
     void help();
     void stop();
     void lead(Block& block, Slot& slot);
-    void assist(Block& block, Slot& slot);
+    void assist(Block& block, Slot& slot, const std::atomic<int>* mine);
     bool claim(Block& block, Slot& slot);
     bool is_unit(const Block& block, std::uint64_t ticket) const;
     bool ended(const Block& block) const;
