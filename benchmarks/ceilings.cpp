@@ -127,12 +127,16 @@ int main() {
     std::printf("{\"ticks_per_second\": %.0f", tick_rate());
     if (__builtin_cpu_supports("avx512f")) {
         std::printf(", \"fp32\": %.0f", best_rate(32.0 * kSums * kSteps, multiply_fp32));
-        for (const auto& [name, bytes] : {std::pair{"L1", 24 << 10}, {"L2", 640 << 10}, {"L3", 21 << 20}, {"memory", 512 << 20}}) {
+        constexpr std::pair<const char*, int> kLevels[] = {
+            {"L1", 24 << 10}, {"L2", 640 << 10}, {"L3", 21 << 20}, {"memory", 512 << 20}};
+        for (const auto& [name, bytes] : kLevels) {
             std::printf(", \"read %s\": %.0f", name, read_rate(static_cast<std::size_t>(bytes)));
         }
     }
-    if (__builtin_cpu_supports("avx512bf16")) std::printf(", \"bf16\": %.0f", best_rate(64.0 * kSums * kSteps, multiply_bf16));
-    if (__builtin_cpu_supports("avx512vnni")) std::printf(", \"int8\": %.0f", best_rate(128.0 * kSums * kSteps, multiply_int8));
+    if (__builtin_cpu_supports("avx512bf16"))
+        std::printf(", \"bf16\": %.0f", best_rate(64.0 * kSums * kSteps, multiply_bf16));
+    if (__builtin_cpu_supports("avx512vnni"))
+        std::printf(", \"int8\": %.0f", best_rate(128.0 * kSums * kSteps, multiply_int8));
     constexpr int kRequest = 0x1023;  // ARCH_REQ_XCOMP_PERM
     if (__builtin_cpu_supports("amx-tile") && syscall(SYS_arch_prctl, kRequest, 18) == 0) {
         configure_tiles();

@@ -13,9 +13,11 @@ from embedrouter.errors import (
     ContextLengthExceededError,
     InvalidRequestError,
     OverloadedError,
+    SettingsError,
     WeightsError,
 )
 from embedrouter.minilm import MiniLM, cpu
+from embedrouter.minilm.engines.choose import choose
 from embedrouter.minilm.weights import Weights
 from embedrouter.minilm.windows import LongInput, Vectors
 
@@ -273,6 +275,19 @@ def test_a_fingerprint_names_what_decides_a_vector(model_fp32: MiniLM) -> None:
     assert model_fp32.fingerprint() == "sha256:53aa51172d142c89;precision=float32;long-inputs=windows"
     prints = {model_fp32.fingerprint(rule) for rule in LongInput}
     assert len(prints) == len(LongInput)
+
+
+def test_int8_is_near_the_reference_and_named_in_the_fingerprint(weights: Weights) -> None:
+    try:
+        choose(precision="int8")
+    except SettingsError as error:
+        pytest.skip(reason=error.message)
+    with MiniLM(weights.folder, precision="int8") as model:
+        assert "precision=int8;" in model.fingerprint()
+        found = model.encode(golden().texts)
+    similar = cosines(found, golden().windows)
+    worst = int(similar.argmin())
+    assert similar[worst] >= 0.995, golden().names[worst]
 
 
 def test_the_model_is_not_loaded_from_an_empty_folder(tmp_path: Path) -> None:

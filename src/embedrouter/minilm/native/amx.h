@@ -1,7 +1,7 @@
 // AMX: eight tile registers of 16 rows by 64 bytes, and one instruction that multiplies two of them into a third.
 //
-// One step multiplies 16 rows by 16 outputs over one chunk of inputs: 32 bf16 or 64 int8 values. Sums are tiles of 16 by
-// 16 float32 or int32. The GEMM keeps 2 by 2 tiles of sums, so that each tile of inputs and of weights it loads is
+// One step multiplies 16 rows by 16 outputs over one chunk of inputs: 32 bf16 or 64 int8 values. Sums are tiles of 16
+// by 16 float32 or int32. The GEMM keeps 2 by 2 tiles of sums, so that each tile of inputs and of weights it loads is
 // used twice.
 #pragma once
 

@@ -38,8 +38,8 @@ inline void softmax(const float* scores, int rows, int length, int keys, std::by
     }
 }
 
-// K of one head as weight tiles: outputs are keys, inputs are the dimensions of the head. What lies beyond `length` means
-// nothing.
+// K of one head as weight tiles: outputs are keys, inputs are the dimensions of the head. What lies beyond `length`
+// means nothing.
 template <class Element>
 inline void pack_keys(const Lines& lines, int start, int head, int length, std::byte* tiles) {
     constexpr int kChunks = kHeadSize / Element::kPerLine;

@@ -24,7 +24,13 @@ ALWAYS_INLINE void multiply(const std::byte* lines, std::size_t stride, const st
 #pragma GCC unroll 4
         for (std::size_t step = 0; step < kTileRows; ++step) {
             __m512i weights[Tiles];
-            for (int t = 0; t < Tiles; ++t) weights[t] = _mm512_loadu_si512(tiles + t * next_tile + step * kLine);
+            for (int t = 0; t < Tiles; ++t) {
+                const std::byte* line = tiles + t * next_tile + step * kLine;
+                weights[t] = _mm512_loadu_si512(line);
+                // Of no use to a large block; a short text waits for the L3 cache, whose own prefetcher stops at each
+                // page.
+                _mm_prefetch(reinterpret_cast<const char*>(line + kTile), _MM_HINT_T0);
+            }
             for (int r = 0; r < Rows; ++r) {
                 std::int32_t four;
                 std::memcpy(&four, lines + r * kLine + step * 4, 4);
@@ -72,8 +78,9 @@ struct Avx512Kernel {
             // Queries past the sequence's end are computed, too, and not used.
             for (int key = 0; key < keys; key += 32) {
                 Floats sums[kStrip][2];
-                multiply<Element>(space.qkv.at(span.start + row, head * kChunks), space.qkv.stride,
-                                  scratch.keys.data() + key / kTileRows * kChunks * kTile, kChunks * kTile, kChunks, sums);
+                const std::byte* tiles = scratch.keys.data() + key / kTileRows * kChunks * kTile;
+                multiply<Element>(space.qkv.at(span.start + row, head * kChunks), space.qkv.stride, tiles,
+                                  kChunks * kTile, kChunks, sums);
                 for (int r = 0; r < kStrip; ++r) {
                     _mm512_storeu_ps(scores + r * keys + key, sums[r][0]);
                     _mm512_storeu_ps(scores + r * keys + key + 16, sums[r][1]);
@@ -82,7 +89,8 @@ struct Avx512Kernel {
             float total[kStrip];
             softmax<Element>(scores, rows, span.length, keys, scratch.weights.data(), total);
             Floats mixed[kStrip][2];
-            multiply<Element>(scratch.weights.data(), kTile, scratch.values.data(), key_chunks * kTile, key_chunks, mixed);
+            multiply<Element>(scratch.weights.data(), kTile, scratch.values.data(), key_chunks * kTile, key_chunks,
+                              mixed);
             for (int r = 0; r < rows; ++r) {
                 const Floats factor = _mm512_set1_ps(1.0f / total[r]);
                 for (int half = 0; half < 2; ++half) {

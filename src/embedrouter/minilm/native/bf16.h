@@ -24,8 +24,8 @@ struct Bf16 {
         return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
     }
 
-    // x times the normal distribution's Phi(x), to an absolute error below 5e-5, a fortieth of what rounding to bf16 costs
-    // at 1. Phi is 0.5 plus an odd polynomial, fitted so that it is exactly 0 and 1 at the ends of [-4.3, 4.3].
+    // x times the normal distribution's Phi(x), to an absolute error below 5e-5, a fortieth of what rounding to bf16
+    // costs at 1. Phi is 0.5 plus an odd polynomial, fitted so that it is exactly 0 and 1 at the ends of [-4.3, 4.3].
     static ALWAYS_INLINE Floats gelu(Floats x) {
         const Floats end = _mm512_set1_ps(4.3f);
         const Floats t = _mm512_max_ps(_mm512_min_ps(x, end), _mm512_sub_ps(_mm512_setzero_ps(), end));

@@ -1,6 +1,6 @@
-// What is computed at once: whole sequences, packed back to back, small enough that all that is between two layers stays
-// in a core's L2 cache. A block goes through the model phase by phase; a phase is cut into units that several threads may
-// share. Which thread computes a unit changes no bit of it.
+// What is computed at once: whole sequences, packed back to back, small enough that all that is between two layers
+// stays in a core's L2 cache. A block goes through the model phase by phase; a phase is cut into units that several
+// threads may share. Which thread computes a unit changes no bit of it.
 #pragma once
 
 #include <atomic>
@@ -26,7 +26,8 @@ struct Code {
     float kept[kKept];
 };
 
-// The activations of one block: float32 or bf16 by the path's format, int8 with bf16 between the GEMMs. A thread that leads blocks keeps one for them all.
+// The activations of one block: float32 or bf16 by the path's format, int8 with bf16 between the GEMMs. A thread that
+// leads blocks keeps one for them all.
 class Workspace {
 public:
     Workspace(int rows, Format format);

@@ -18,7 +18,18 @@
 namespace embedrouter {
 namespace {
 
-enum Step { kQkvStep, kAttend, kMixedBytes, kMixedStep, kMixedNorm, kWideStep, kWideBytes, kNarrowStep, kNarrowNorm, kSteps };
+enum Step {
+    kQkvStep,
+    kAttend,
+    kMixedBytes,
+    kMixedStep,
+    kMixedNorm,
+    kWideStep,
+    kWideBytes,
+    kNarrowStep,
+    kNarrowNorm,
+    kSteps
+};
 
 constexpr int kPhases = 2 + kLayers * kSteps;  // embedding first, pooling last
 
@@ -47,8 +58,9 @@ struct Forward {
     static const char* stage(int phase) {
         if (phase == 0) return "embedding";
         if (phase == kPhases - 1) return "pooling";
-        constexpr const char* kNames[kSteps] = {"qkv",           "attention",     "quantise", "attention output", "layer norm",
-                                                "intermediate",  "quantise",      "output",   "layer norm"};
+        constexpr const char* kNames[kSteps] = {"qkv",        "attention",    "quantise", "attention output",
+                                                "layer norm", "intermediate", "quantise", "output",
+                                                "layer norm"};
         return kNames[(phase - 1) % kSteps];
     }
 
@@ -156,7 +168,8 @@ private:
 
 template <class Kernel>
 constexpr Path make_path(const char* name, int rows, void (*enter)(), void (*leave)()) {
-    return {name, Kernel::kFormat, rows, kPhases, Forward<Kernel>::stage, Forward<Kernel>::units, Forward<Kernel>::run, enter, leave};
+    using Road = Forward<Kernel>;
+    return {name, Kernel::kFormat, rows, kPhases, Road::stage, Road::units, Road::run, enter, leave};
 }
 
 }  // namespace

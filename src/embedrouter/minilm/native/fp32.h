@@ -44,7 +44,9 @@ struct Fp32 {
         const Floats whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
         const Floats part = _mm512_sub_ps(x, whole);
         Floats sum = _mm512_set1_ps(0x1.41fbb8p-13f);
-        for (const float next : {0x1.5f3e54p-10f, 0x1.3b2d4cp-7f, 0x1.c6aee8p-5f, 0x1.ebfbdcp-3f, 0x1.62e430p-1f, 1.0f}) {
+        constexpr float kNext[] = {0x1.5f3e54p-10f, 0x1.3b2d4cp-7f, 0x1.c6aee8p-5f,
+                                   0x1.ebfbdcp-3f,  0x1.62e430p-1f, 1.0f};
+        for (const float next : kNext) {
             sum = _mm512_fmadd_ps(sum, part, _mm512_set1_ps(next));
         }
         return _mm512_scalef_ps(sum, whole);

@@ -5,8 +5,8 @@
 // wherever they start: one AMX tile.
 //
 // A weight matrix is stored in tiles of 1 KB: 16 outputs by one chunk of inputs, where a line holds, for each of the 16
-// outputs, the 4 bytes of consecutive inputs (2 bf16 or 4 int8) that one multiply-add step takes. The tiles of 16 outputs
-// follow each other along the inputs.
+// outputs, the 4 bytes of consecutive inputs (2 bf16 or 4 int8) that one multiply-add step takes. The tiles of 16
+// outputs follow each other along the inputs.
 #pragma once
 
 #include <cstddef>

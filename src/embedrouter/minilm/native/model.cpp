@@ -43,7 +43,8 @@ void pack_bf16(Linear& packed, int n, const float* row) {
 
 // Symmetric, by output: the largest weight is 127.
 void pack_int8(Linear& packed, int n, const float* row) {
-    const auto is_kept = [&](int k) { return std::find(packed.kept.begin(), packed.kept.end(), k) != packed.kept.end(); };
+    const Kept& kept = packed.kept;
+    const auto is_kept = [&](int k) { return std::find(kept.begin(), kept.end(), k) != kept.end(); };
     float largest = 0;
     for (int k = 0; k < packed.inputs; ++k) {
         if (!is_kept(k)) largest = std::max(largest, std::fabs(row[k]));

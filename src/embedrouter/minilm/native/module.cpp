@@ -92,8 +92,8 @@ struct PythonEngine {
     nb::dict stages() {
         nb::dict sums;
         for (const auto& [stage, ticks] : engine.stages()) {
-            const std::uint64_t before = sums.contains(stage.c_str()) ? nb::cast<std::uint64_t>(sums[stage.c_str()]) : 0;
-            sums[stage.c_str()] = before + ticks;
+            const char* name = stage.c_str();
+            sums[name] = ticks + (sums.contains(name) ? nb::cast<std::uint64_t>(sums[name]) : 0);
         }
         return sums;
     }

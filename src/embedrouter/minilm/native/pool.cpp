@@ -35,7 +35,7 @@ private:
 
 Pool::Pool(const Model& model, const Path& path, int threads) : model_(model), path_(path) {
     for (int i = 0; i < threads; ++i) {
-        slots_.push_back(std::make_unique<Slot>(Slot{Workspace(path.rows + kMaxLength, path.format), Scratch(), std::vector<std::atomic<std::uint64_t>>(path.phases)}));
+        slots_.push_back(std::make_unique<Slot>(path));
         free_.push_back(slots_.back().get());
     }
     under_way_.reserve(threads);
@@ -89,11 +89,12 @@ void Pool::help() {
     }
 }
 
-// Takes part in one block, if there is any and this thread may. mine: the blocks left of this thread's own call, if it has
-// one. The lock is held on entry and on return.
+// Takes part in one block, if there is any and this thread may. mine: the blocks left of this thread's own call, if it
+// has one. The lock is held on entry and on return.
 bool Pool::work(std::unique_lock<std::mutex>& lock, const std::atomic<int>* mine) {
     if (free_.empty()) return false;
-    const auto open = std::find_if(under_way_.begin(), under_way_.end(), [this](Block* block) { return !ended(*block); });
+    const auto runs = [this](const Block* block) { return !ended(*block); };
+    const auto open = std::find_if(under_way_.begin(), under_way_.end(), runs);
     if (queue_.empty() && open == under_way_.end()) return false;
     Slot& slot = *free_.back();
     free_.pop_back();

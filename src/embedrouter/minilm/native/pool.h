@@ -1,7 +1,7 @@
 // The threads that compute blocks.
 //
-// Calls put their blocks into one queue. A call's own thread takes blocks from it, anybody's, until its own are done; up
-// to `threads` threads compute at any time, helpers of the pool filling up. Who finds the queue empty assists with a
+// Calls put their blocks into one queue. A call's own thread takes blocks from it, anybody's, until its own are done;
+// up to `threads` threads compute at any time, helpers of the pool filling up. Who finds the queue empty assists with a
 // block under way, unit by unit, so that the last block of a call, or the only one, does not leave a core idle.
 #pragma once
 
@@ -30,7 +30,10 @@ public:
     void compute(Block* blocks, int count);
 
 private:
+    // What a thread has that computes.
     struct Slot {
+        explicit Slot(const Path& path) : space(path.rows + kMaxLength, path.format), ticks(path.phases) {}
+
         Workspace space;
         Scratch scratch;
         std::vector<std::atomic<std::uint64_t>> ticks;  // of the time stamp counter, by phase

@@ -138,7 +138,8 @@ inline void transpose(const std::byte* from, std::byte* to) {
 inline void pool(const float* rows, int length, float* vector) {
     Floats sums[kVectors] = {};
     for (int r = 0; r < length; ++r) {
-        for (int i = 0; i < kVectors; ++i) sums[i] = _mm512_add_ps(sums[i], _mm512_loadu_ps(rows + r * kHidden + 16 * i));
+        const float* row = rows + r * kHidden;
+        for (int i = 0; i < kVectors; ++i) sums[i] = _mm512_add_ps(sums[i], _mm512_loadu_ps(row + 16 * i));
     }
     Floats squares = _mm512_setzero_ps();
     for (int i = 0; i < kVectors; ++i) squares = _mm512_fmadd_ps(sums[i], sums[i], squares);
