@@ -37,7 +37,10 @@ ConfigOption = Annotated[
 EngineOption = Annotated[EngineName | None, typer.Option(help=_from("ENGINE", "What computes."), show_default="auto")]
 PrecisionOption = Annotated[
     Precision | None,
-    typer.Option(help=_from("PRECISION", "bfloat16 is faster where the CPU has it."), show_default="auto"),
+    typer.Option(
+        help=_from("PRECISION", "bfloat16 is faster where the CPU has it; int8 is faster still, and less exact."),
+        show_default="auto",
+    ),
 ]
 ThreadsOption = Annotated[
     int | None, typer.Option(help=_from("THREADS", "Cores to use; 0 for all available."), show_default="0")

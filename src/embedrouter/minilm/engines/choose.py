@@ -69,8 +69,9 @@ def _forced(engine: EngineName, precision: WantedPrecision, path: str) -> Choice
     if precision not in ("auto", native.PATHS[path]):
         raise SettingsError(f'the path "{path}" computes {native.PATHS[path]}; precision is {precision}')
     if path not in native.available():
-        why = "" if native.available() else f": {native.missing(native.PATHS[path])}"
-        raise SettingsError(f'this machine cannot run the path "{path}"{why}')
+        here = ", ".join(native.available())
+        why = f"it can run {here}" if here else native.missing(native.PATHS[path])
+        raise SettingsError(f'this machine cannot run the path "{path}": {why}')
     return Choice("native", native.PATHS[path], path, f"{path} was asked for")
 
 
