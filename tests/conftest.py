@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from embedrouter.minilm import MiniLM
+from embedrouter.minilm.engines import native
 from embedrouter.minilm.weights import Weights, ensure
 from embedrouter.settings import load
 from native_module import substitute, substituted
@@ -35,7 +36,9 @@ def openvino() -> None:
 
 
 @pytest.fixture(scope="session")
-def model_fp32(weights: Weights, openvino: None) -> Iterator[MiniLM]:
+def model_fp32(weights: Weights, request: pytest.FixtureRequest) -> Iterator[MiniLM]:
+    if "avx512-fp32" not in native.available():
+        request.getfixturevalue("openvino")
     with MiniLM(weights.folder, precision="float32") as loaded:
         yield loaded
 

@@ -318,8 +318,10 @@ model.close()
 
 @pytest.mark.parametrize(("engine", "said"), [("native", "same bits"), ("openvino", "load it after that")])
 def test_a_child_goes_on_with_the_native_engine_and_is_told_with_the_other(
-    weights: Weights, model: MiniLM, engine: str, said: str
+    weights: Weights, model: MiniLM, engine: str, said: str, request: pytest.FixtureRequest
 ) -> None:
+    if engine == "openvino":
+        request.getfixturevalue("openvino")
     if engine == "native" != model.engine.name:
         pytest.skip(reason=f"not the native engine here: {model.engine.reason}")
     command = [sys.executable, "-c", _FORK, str(weights.folder), engine]
