@@ -28,13 +28,12 @@ _NATIVE = Path(__file__).parent.parent / "native"
 _SHORT = 12  # golden texts
 _NEIGHBOURS = {"amx-bf16": "avx512-bf16", "amx-int8": "vnni-int8"}  # the same arithmetic, by other instructions
 
+_OTHER_SYSTEM = (platform.system(), platform.machine()) != ("Linux", "x86_64")
+_NO_BF16 = "avx512-bf16" not in native.available()
+
 pytestmark = [
-    pytest.mark.skipif(
-        (platform.system(), platform.machine()) != ("Linux", "x86_64"), reason="the emulator is for Linux on x86-64"
-    ),
-    pytest.mark.skipif(
-        "avx512-bf16" not in native.available(), reason=f"AMX is used beside AVX512-BF16: {native.missing('bfloat16')}"
-    ),
+    pytest.mark.skipif(_OTHER_SYSTEM, reason="the emulator is for Linux on x86-64"),
+    pytest.mark.skipif(_NO_BF16, reason=f"AMX is used beside AVX512-BF16: {native.missing('bfloat16')}"),
     pytest.mark.skipif("amx-bf16" in native.available(), reason="this CPU has AMX: test_native.py runs the real thing"),
     pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++ here to build the emulator with"),
 ]
@@ -112,9 +111,7 @@ def cosines(left: Vectors, right: Vectors) -> Vectors:
 
 def test_the_emulator_does_what_intels_manual_says(emulator: Path) -> None:
     if substituted():
-        pytest.skip(
-            reason="under the sanitizers the engine is tested, not the emulator, which raises faults on purpose"
-        )
+        pytest.skip(reason="the sanitizers test the engine, not the emulator, which raises faults on purpose")
     if subprocess.run(
         ["g++", "-mamx-tile", "-mamx-bf16", "-mamx-int8", "-xc++", "-fsyntax-only", "/dev/null"], check=False
     ).returncode:

@@ -13,9 +13,8 @@ from embedrouter.minilm.engines.native import PATHS
 _ROOT = Path(__file__).parent.parent.parent
 _NATIVE = "embedrouter/minilm/native/"
 
-pytestmark = pytest.mark.skipif(
-    (platform.system(), platform.machine()) != ("Linux", "x86_64"), reason="the module is for Linux on x86-64"
-)
+_OTHER_SYSTEM = (platform.system(), platform.machine()) != ("Linux", "x86_64")
+pytestmark = pytest.mark.skipif(_OTHER_SYSTEM, reason="the module is for Linux on x86-64")
 
 
 def _wheel(folder: Path, *options: str, **environment: str) -> zipfile.ZipFile:
@@ -60,7 +59,7 @@ def test_without_the_headers_of_python_the_install_goes_on(tmp_path: Path) -> No
     with _wheel(tmp_path, f"--config-settings=cmake.define.Python_INCLUDE_DIR={tmp_path}") as wheel:
         why = wheel.read(_NATIVE + "not_built.txt").decode()
     if "no working C++ compiler" in why:
-        pytest.skip("there is no C++ compiler here, and it is asked for first")
+        pytest.skip(reason="there is no C++ compiler here, and it is asked for first")
     assert why.endswith(" the C headers of Python were not found.\n")
 
 
@@ -71,7 +70,7 @@ def test_a_compiler_that_lacks_a_flag_is_named(tmp_path: Path) -> None:
     with _wheel(tmp_path, CXX=str(compiler)) as wheel:
         why = wheel.read(_NATIVE + "not_built.txt").decode()
     if "no working C++ compiler" in why:
-        pytest.skip("there is no C++ compiler here to make an old one of")
+        pytest.skip(reason="there is no C++ compiler here to make an old one of")
     assert why.endswith(" does not know -mamx-bf16.\n")
 
 
@@ -79,7 +78,7 @@ def test_the_installed_module_loads_and_names_known_paths() -> None:
     """Here the module is there, or the line that says why it is not."""
     reason = resources.files("embedrouter.minilm.native") / "not_built.txt"
     if reason.is_file():
-        pytest.skip(reason.read_text())
+        pytest.skip(reason=reason.read_text())
     from embedrouter.minilm.native import _native
 
     assert set(_native.available_paths()) <= set(PATHS)
