@@ -88,12 +88,12 @@ Kept heavy_inputs(const Matrix& matrix) {
 
 Model make_model(const Tensors& tensors, Format format) {
     Model model;
-    model.format = format;
     model.words = tensors.words;
     model.places = copy(tensors.places, std::size_t{kMaxLength} * kHidden);
     for (std::size_t i = 0; i < model.places.size(); ++i) model.places[i] += tensors.types[i % kHidden];
     model.words_norm = copy_norm(tensors.words_gain, tensors.words_bias);
-    model.kept = loud_channels(tensors);
+    const bool keeps = format == Format::kInt8;
+    if (keeps) model.kept = loud_channels(tensors);
     for (int i = 0; i < kLayers; ++i) {
         const Tensors::LayerTensors& from = tensors.layers[i];
         Layer& layer = model.layers[i];
@@ -101,7 +101,7 @@ Model make_model(const Tensors& tensors, Format format) {
         layer.mixed = pack(format, {from.mixed}, kNone);
         layer.mixed_norm = copy_norm(from.mixed_gain, from.mixed_bias);
         layer.wide = pack(format, {from.wide}, model.kept);
-        layer.narrow = pack(format, {from.narrow}, heavy_inputs(from.narrow));
+        layer.narrow = pack(format, {from.narrow}, keeps ? heavy_inputs(from.narrow) : kNone);
         layer.narrow_norm = copy_norm(from.narrow_gain, from.narrow_bias);
     }
     return model;

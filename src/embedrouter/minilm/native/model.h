@@ -65,7 +65,6 @@ struct Layer {
 enum class Format { kFp32, kBf16, kInt8 };
 
 struct Model {
-    Format format = Format::kBf16;
     const float* words = nullptr;  // (30522, 384), owned by the caller
     std::vector<float> places;     // (512, 384): position plus the vector of token type 0
     Norm words_norm;
