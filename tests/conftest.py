@@ -1,7 +1,8 @@
-"""What every room's tests share: the weights, and the model in the precisions it is published in."""
+"""What every room's tests share: the weights, the model in the precisions it is published in, and the databases."""
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,6 +12,7 @@ from embedrouter.minilm.engines import native
 from embedrouter.minilm.weights import Weights, ensure
 from embedrouter.settings import load
 from native_module import substitute, substituted
+from postgres import PostgresServer, postgresql
 
 substitute()
 
@@ -48,3 +50,27 @@ def model(weights: Weights) -> Iterator[MiniLM]:
     """The model as a user gets it on this machine."""
     with MiniLM(weights.folder) as loaded:
         yield loaded
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL, shared by the session and started when first asked for. Tests may restart or kill it."""
+    with postgresql() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """SQLAlchemy's URL of a fresh PostgreSQL database."""
+    url = postgres.create_database()
+    yield url
+    postgres.drop(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """SQLAlchemy's URL of a fresh database: the test runs on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'embedrouter.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
