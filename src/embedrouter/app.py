@@ -2,8 +2,12 @@
 
 import gc
 import logging
+import os
+import platform
+import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from typing import NamedTuple
 
 from litestar import Litestar, Router
 from litestar.config.app import AppConfig
@@ -11,7 +15,10 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
 from embedrouter import __version__
-from embedrouter.accounts.keys import KeyRing
+from embedrouter.accounts import first
+from embedrouter.accounts.caller import Gatekeeper
+from embedrouter.accounts.first import FirstKey
+from embedrouter.accounts.ring import KeyRing
 from embedrouter.api import docs, health, models, problems
 from embedrouter.api.context import Context
 from embedrouter.api.embeddings import embeddings_route
@@ -19,11 +26,15 @@ from embedrouter.catalog.builtin import ALIASES, PROVIDER, SLUG, builtin_model
 from embedrouter.catalog.catalog import Catalog
 from embedrouter.errors import EmbedRouterError
 from embedrouter.gateway import Gateway
+from embedrouter.keeper import Chore, Keeper
+from embedrouter.ledger.book import Instance, Ledger, now
 from embedrouter.minilm import MiniLM
 from embedrouter.minilm.batcher import BatchStats
 from embedrouter.minilm.weights import TENSORS
 from embedrouter.providers.builtin import BuiltinProvider
 from embedrouter.settings import Settings
+from embedrouter.store import Database, Writer
+from embedrouter.store.migrate import migrate
 from embedrouter.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -55,11 +66,39 @@ def load_model(settings: Settings) -> MiniLM:
     )
 
 
-def make_context(settings: Settings, keys: KeyRing, model: MiniLM) -> Context:
+class Store(NamedTuple):
+    """The opened database and what is kept in memory of it."""
+
+    database: Database
+    writer: Writer
+    ring: KeyRing
+    first_key: FirstKey
+
+    def close(self) -> None:
+        """Write what waits, and close."""
+        self.writer.close()
+        self.database.close()
+
+
+def open_store(settings: Settings) -> Store:
+    """Open, migrate and fill the database. Raises SettingsError, StoreError, StoreUnavailableError."""
+    database = Database(settings.database, durability=settings.durability)
+    migrate(database)
+    writer = Writer(database)
+    wanted = first.Wanted(settings.api_key, settings.management_key, settings.new_key, settings.data_dir)
+    first_key = first.prepare(writer, wanted)
+    ring = KeyRing(database)
+    ring.load()
+    return Store(database, writer, ring, first_key)
+
+
+def make_context(settings: Settings, store: Store, model: MiniLM) -> Context:
     """Everything the routes share. Raises SettingsError for a wrong alias."""
+    instance = Instance(secrets.token_hex(8), platform.node()[:255], os.getpid(), now())
+    ledger = Ledger(store.database, store.writer, instance)
     served = builtin_model(_QUANTIZATION[model.engine.precision])
     catalog = Catalog([served], {**dict.fromkeys(ALIASES, SLUG), **settings.model_aliases})
-    gateway = Gateway(catalog, {PROVIDER.slug: BuiltinProvider(model)}, timeout=settings.request_timeout_s)
+    gateway = Gateway(catalog, {PROVIDER.slug: BuiltinProvider(model)}, ledger, timeout=settings.request_timeout_s)
     metrics = Metrics(
         {
             "version": __version__,
@@ -69,7 +108,28 @@ def make_context(settings: Settings, keys: KeyRing, model: MiniLM) -> Context:
         }
     )
     _observe(model, metrics)
-    return Context(settings=settings, keys=keys, model=model, gateway=gateway, metrics=metrics)
+    return Context(
+        settings=settings,
+        database=store.database,
+        writer=store.writer,
+        ring=store.ring,
+        gatekeeper=Gatekeeper(store.ring, settings.billing),
+        ledger=ledger,
+        model=model,
+        gateway=gateway,
+        metrics=metrics,
+    )
+
+
+def make_keeper(context: Context) -> Keeper:
+    """What the process does beside its requests."""
+    return Keeper(
+        [
+            Chore("taking in changed keys", 0.5, context.ring.load),
+            Chore("showing that this process lives", 1.0, context.ledger.beat),
+            Chore("moving SQLite's WAL into its file", 1.0, context.database.checkpoint),
+        ]
+    )
 
 
 def make_app(context: Context) -> Litestar:
@@ -77,12 +137,20 @@ def make_app(context: Context) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        context.ledger.beat()
+        keeper = make_keeper(context)
+        keeper.start()
         gc.collect()
         gc.freeze()  # what lives for ever is not walked again by every collection
         try:
             yield
         finally:
             context.model.close(context.settings.drain_s)
+            keeper.close(5.0)
+            with suppress(EmbedRouterError):  # then others find this process dead, and release what it held
+                context.ledger.close()
+            context.writer.close(context.settings.drain_s)
+            context.database.close()
 
     embed = embeddings_route(context)
     return Litestar.from_config(

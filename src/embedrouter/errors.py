@@ -23,12 +23,14 @@ class EmbedRouterError(Exception):
         metadata: Mapping[str, Any] | None = None,
         availability: Mapping[str, Any] | None = None,
         retry_after: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.metadata = dict(metadata or {})
         self.availability = dict(availability) if availability is not None else None
         self.retry_after = retry_after  # seconds
+        self.headers = dict(headers or {})  # beyond Retry-After
 
 
 class InvalidRequestError(EmbedRouterError, ValueError):
@@ -52,6 +54,20 @@ class AuthenticationError(EmbedRouterError):
     error_type = "authentication"
 
 
+class PaymentRequiredError(EmbedRouterError):
+    """The balance or the key's limit does not cover the request."""
+
+    status = 402
+    error_type = "payment_required"
+
+
+class PermissionDeniedError(EmbedRouterError):
+    """The key or the user may not do this, or a budget is used up."""
+
+    status = 403
+    error_type = "permission_denied"
+
+
 class NotFoundError(EmbedRouterError):
     """No such model, endpoint or path."""
 
@@ -73,11 +89,25 @@ class RequestTimeoutError(EmbedRouterError):
     error_type = "timeout"
 
 
+class ConflictError(EmbedRouterError):
+    """What is asked contradicts what is there."""
+
+    status = 409
+    error_type = "conflict"
+
+
 class PayloadTooLargeError(EmbedRouterError):
     """The body is larger than the server takes."""
 
     status = 413
     error_type = "payload_too_large"
+
+
+class RateLimitExceededError(EmbedRouterError):
+    """The key's own limit of requests, tokens or concurrency: try again after `retry_after` seconds."""
+
+    status = 429
+    error_type = "rate_limit_exceeded"
 
 
 class ProviderUnavailableError(EmbedRouterError):
@@ -92,6 +122,17 @@ class OverloadedError(EmbedRouterError):
 
     status = 503
     error_type = "provider_overloaded"
+
+
+class StoreUnavailableError(EmbedRouterError):
+    """The database cannot be read or written now: nothing was charged; try again after `retry_after` seconds."""
+
+    status = 503
+    error_type = "provider_overloaded"
+
+
+class StoreError(EmbedRouterError):
+    """The database does not fit this program, or is damaged: a person has to act."""
 
 
 class ProviderTimeoutError(EmbedRouterError):

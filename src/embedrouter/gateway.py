@@ -1,4 +1,4 @@
-"""The one road of a request: find the model, choose an endpoint, embed, check, answer."""
+"""The one road of a request: find the model, choose an endpoint, hold its cost, embed, check, settle."""
 
 import asyncio
 import secrets
@@ -9,14 +9,21 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from embedrouter.accounts.caller import Caller
 from embedrouter.catalog.catalog import Catalog
 from embedrouter.catalog.models import Endpoint, Model
-from embedrouter.errors import InvalidRequestError, ProviderTimeoutError, ProviderUnavailableError
+from embedrouter.errors import (
+    EmbedRouterError,
+    InvalidRequestError,
+    ProviderTimeoutError,
+    ProviderUnavailableError,
+)
+from embedrouter.ledger.book import Ledger, now
+from embedrouter.ledger.generations import Attempt, Generation, Settlement, attempts_json
+from embedrouter.ledger.holds import Hold
 from embedrouter.minilm.windows import LongInput, shorten
 from embedrouter.providers.base import EmbedAnswer, EmbedCall, Provider
 from embedrouter.routing.preferences import ProviderPreferences, permitted
-
-PICO = 1_000_000_000_000
 
 
 class EmbedRequest(NamedTuple):
@@ -28,6 +35,22 @@ class EmbedRequest(NamedTuple):
     dimensions: int | None
     preferences: ProviderPreferences
     parameters: frozenset[str]  # names of the model parameters the request carries
+    prompt: str | None = None  # the inputs as JSON, where prompts are kept
+
+
+class Origin(NamedTuple):
+    """Where a request comes from: what its generation remembers of it."""
+
+    generation_id: str
+    caller: Caller
+    started: float  # time.perf_counter() at the request's head
+    app_id: int = 0
+    origin: str = ""
+    http_referer: str | None = None
+    user_agent: str | None = None
+    external_user: str | None = None
+    session_id: str | None = None
+    request_id: str | None = None
 
 
 class EmbedResult(NamedTuple):
@@ -50,16 +73,20 @@ def new_generation_id() -> str:
 
 
 class Gateway:
-    """Holds the catalog and the providers; one instance a process."""
+    """Holds the catalog, the providers and the ledger; one instance a process."""
 
-    def __init__(self, catalog: Catalog, providers: Mapping[str, Provider], *, timeout: float) -> None:
+    def __init__(self, catalog: Catalog, providers: Mapping[str, Provider], ledger: Ledger, *, timeout: float) -> None:
         """providers: by slug. timeout: seconds one request may take."""
         self.catalog = catalog
+        self.ledger = ledger
         self._providers = providers
         self._timeout = timeout
 
-    async def embed(self, request: EmbedRequest) -> EmbedResult:
-        """Serve one request. Raises EmbedRouterError; cancelling it gives the work up."""
+    async def embed(self, request: EmbedRequest, origin: Origin) -> EmbedResult:
+        """Serve one request. When this returns, its generation and its charge are in the ledger.
+
+        Raises EmbedRouterError; cancelling it gives the work up, and what was held for it.
+        """
         model = self.catalog.find(request.model)
         if request.dimensions is not None and request.dimensions > model.dimensions:
             raise InvalidRequestError(
@@ -67,28 +94,134 @@ class Gateway:
                 metadata={"field": "dimensions"},
             )
         endpoint = permitted(model, request.preferences, request.parameters)[0]
-        answer = await self._ask(endpoint, EmbedCall(request.inputs, request.rule))
-        _check(answer.vectors, len(request.inputs), endpoint)
+        self.ledger.require_up()
+        work = _Work(request, origin, model, endpoint, now())
+        answer = await self._answered(work)
+        generation = work.generation(200, answer.prompt_tokens)
+        try:
+            await self.ledger.settle(Settlement(generation, origin.caller.payer, work.hold, request.prompt))
+        except EmbedRouterError:
+            if work.hold is not None:
+                self.ledger.give_back(work.hold)
+            raise
         return EmbedResult(
             vectors=shorten(answer.vectors, request.dimensions or endpoint.dimensions),
             model=model,
             endpoint=endpoint,
             prompt_tokens=answer.prompt_tokens,
-            cost_pico_usd=answer.prompt_tokens * endpoint.price.prompt,
+            cost_pico_usd=generation.cost_pico,
             fingerprint=answer.fingerprint,
             truncated=answer.truncated,
             windows=answer.windows,
             tokenize_seconds=answer.tokenize_seconds,
         )
 
-    async def _ask(self, endpoint: Endpoint, call: EmbedCall) -> EmbedAnswer:
+    async def _answered(self, work: "_Work") -> EmbedAnswer:
+        """The provider's checked answer. What fails is not charged, and what was held for it is given back."""
+        try:
+            answer = await self._ask(work)
+            _check(answer.vectors, len(work.request.inputs), work.endpoint)
+        except asyncio.CancelledError:
+            self._give_up(work, 499, "client_closed", cancelled=True)
+            raise
+        except EmbedRouterError as error:
+            self._give_up(work, error.status, error.error_type, cancelled=False)
+            raise
+        except BaseException:
+            self._give_up(work, 500, "server", cancelled=False)
+            raise
+        return answer
+
+    def _give_up(self, work: "_Work", status: int, error_type: str, *, cancelled: bool) -> None:
+        """A request that reached its provider leaves a generation behind, free of charge."""
+        if work.reached_provider and status not in (400, 503):
+            generation = work.generation(status, 0, error_type=error_type, cancelled=cancelled)
+            self.ledger.note(Settlement(generation, work.origin.caller.payer, work.hold))
+        elif work.hold is not None:
+            self.ledger.give_back(work.hold)
+
+    async def _ask(self, work: "_Work") -> EmbedAnswer:
+        call = EmbedCall(work.request.inputs, work.request.rule)
+        provider = self._providers[work.endpoint.provider.slug]
+        payer = work.origin.caller.payer
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._providers[endpoint.provider.slug].embed(call)
+                if not payer.limited:
+                    work.reach_provider()
+                    return await provider.embed(call)
+                counted = await provider.count(call)
+                cost = counted.tokens * work.endpoint.price.prompt
+                work.hold = await self.ledger.hold(
+                    payer, work.origin.generation_id, cost, counted.tokens, work.created_at
+                )
+                work.reach_provider()
+                return await provider.embed_counted(counted, call.rule)
         except TimeoutError as error:
             raise ProviderTimeoutError(
-                f"{endpoint.provider.name} took longer than {self._timeout:g} s; send fewer or shorter inputs"
+                f"{work.endpoint.provider.name} took longer than {self._timeout:g} s; send fewer or shorter inputs"
             ) from error
+
+
+class _Work:
+    """A request under way."""
+
+    def __init__(
+        self, request: EmbedRequest, origin: Origin, model: Model, endpoint: Endpoint, created_at: int
+    ) -> None:
+        self.request = request
+        self.origin = origin
+        self.model = model
+        self.endpoint = endpoint
+        self.created_at = created_at  # microseconds
+        self.hold: Hold | None = None
+        self._asked = 0.0
+
+    @property
+    def reached_provider(self) -> bool:
+        return self._asked > 0
+
+    def reach_provider(self) -> None:
+        self._asked = time.perf_counter()
+
+    def generation(
+        self, status: int, tokens: int, *, error_type: str | None = None, cancelled: bool = False
+    ) -> Generation:
+        """Its row. Only what was answered costs anything."""
+        ended = time.perf_counter()
+        took = int((ended - self._asked) * 1_000_000)
+        endpoint, origin, key = self.endpoint, self.origin, self.origin.caller.key
+        attempt = Attempt(endpoint.provider.name, endpoint.tag, self.model.canonical_slug, status, took)
+        return Generation(
+            id=origin.generation_id,
+            created_at=self.created_at,
+            key_id=key.id,
+            workspace_id=key.workspace_id,
+            owner_id=key.owner_id,
+            app_id=origin.app_id,
+            public=origin.caller.public,
+            api_type="embeddings",
+            model=self.model.slug,
+            model_permaslug=self.model.canonical_slug,
+            endpoint=endpoint.tag,
+            provider_name=endpoint.provider.name,
+            status=status,
+            error_type=error_type,
+            cancelled=cancelled,
+            inputs=len(self.request.inputs),
+            prompt_tokens=tokens,
+            cost_pico=tokens * endpoint.price.prompt,
+            is_byok=False,
+            latency_us=int((ended - origin.started) * 1_000_000),
+            generation_us=took,
+            attempts=attempts_json([attempt]),
+            origin=origin.origin,
+            http_referer=origin.http_referer,
+            user_agent=origin.user_agent,
+            external_user=origin.external_user,
+            session_id=origin.session_id,
+            request_id=origin.request_id,
+            cache_source_id=None,
+        )
 
 
 def _check(vectors: NDArray[np.float32], count: int, endpoint: Endpoint) -> None:

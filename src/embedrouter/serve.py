@@ -13,9 +13,9 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from embedrouter.accounts.keys import KeyRing, open_keys
+from embedrouter.accounts.first import FirstKey
 from embedrouter.api.context import Context
-from embedrouter.app import load_model, make_app, make_context
+from embedrouter.app import load_model, make_app, make_context, open_store
 from embedrouter.catalog.builtin import SLUG
 from embedrouter.errors import SettingsError
 from embedrouter.minilm import MiniLM
@@ -33,14 +33,14 @@ def run(settings: Settings, say: Callable[[str], None]) -> None:
     """Serve until SIGTERM or Ctrl-C, then answer what was accepted. Raises SettingsError, WeightsError."""
     logs.set_up(settings.log_format)
     _require_free(settings.host, settings.port)
-    keys = open_keys(settings.data_dir, settings.api_key, new_key=settings.new_key)
+    store = open_store(settings)
     model = load_model(settings)
     _warm_up(model)
-    context = make_context(settings, keys, model)
-    uvloop.run(_serve(context, say))
+    context = make_context(settings, store, model)
+    uvloop.run(_serve(context, store.first_key, say))
 
 
-async def _serve(context: Context, say: Callable[[str], None]) -> None:
+async def _serve(context: Context, first_key: FirstKey, say: Callable[[str], None]) -> None:
     settings = context.settings
     server = Server(
         make_app(context),
@@ -69,7 +69,7 @@ async def _serve(context: Context, say: Callable[[str], None]) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop)
     serving = asyncio.ensure_future(server.serve())
-    announcing = asyncio.ensure_future(_announce(context, say))
+    announcing = asyncio.ensure_future(_announce(context, first_key, say))
     stopped = asyncio.ensure_future(stopping.wait())
     await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
     announcing.cancel()
@@ -88,18 +88,18 @@ def _leave() -> None:
     os._exit(1)
 
 
-async def _announce(context: Context, say: Callable[[str], None]) -> None:
+async def _announce(context: Context, first_key: FirstKey, say: Callable[[str], None]) -> None:
     host, port = context.settings.host, context.settings.port
     while not _accepts(host, port):  # noqa: ASYNC110 (granian does not tell when it listens)
         await asyncio.sleep(0.01)
-    say(_banner(f"http://{_url_host(host)}:{port}", context.keys, context.model))
+    say(_banner(f"http://{_url_host(host)}:{port}", first_key, context.model))
 
 
-def _banner(url: str, keys: KeyRing, model: MiniLM) -> str:
-    if keys.secret is not None:
-        key, header = keys.secret, f"'Authorization: Bearer {keys.secret}'"
+def _banner(url: str, first_key: FirstKey, model: MiniLM) -> str:
+    if first_key.secret is not None:
+        key, header = first_key.secret, f"'Authorization: Bearer {first_key.secret}'"
     else:
-        key = f"{keys.label} (shown in full only when it is made; --new-key makes another)"
+        key = f"{first_key.label} (shown in full only when it is made; --new-key makes another)"
         header = '"Authorization: Bearer $EMBEDROUTER_API_KEY"'
     body = f'{{"model": "{SLUG}", "input": "Hello, world"}}'
     return (

@@ -22,6 +22,8 @@ Precision = Literal["auto", "float32", "bfloat16", "int8"]
 EngineName = Literal["auto", "native", "openvino"]
 NativePath = Literal["auto", "amx-bf16", "avx512-bf16", "avx512-fp32", "amx-int8", "vnni-int8"]
 LogFormat = Literal["text", "json"]
+Billing = Literal["track", "enforce"]
+Durability = Literal["durable", "commit", "async"]
 
 
 def _xdg(variable: str, fallback: str) -> Path:
@@ -42,7 +44,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     native_path: NativePath = "auto"  # force an instruction path of the native engine, for tests and comparisons
     threads: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 0  # 0: as many as the cgroup and the affinity allow
     api_key: str | None = None
+    management_key: str | None = None
     new_key: bool = False  # replace the kept key by a new one, and print it
+    database_url: str | None = None  # sqlite:///file or postgresql://...; else a file in the data folder
+    billing: Billing = "track"
+    durability: Durability = "commit"
+    store_prompts: bool = False
+    response_cache_mib: Annotated[int, msgspec.Meta(ge=0, le=1_048_576)] = 64  # used by requests that ask for it
+    vector_cache_mib: Annotated[int, msgspec.Meta(ge=0, le=1_048_576)] = 0  # 0: off
+    keep_generations_days: Annotated[int, msgspec.Meta(ge=0)] = 0  # 0: for ever, as the others
+    keep_prompts_days: Annotated[int, msgspec.Meta(ge=0)] = 90
+    keep_usage_days: Annotated[int, msgspec.Meta(ge=0)] = 0
     model_aliases: dict[str, str] = {}
     max_body_mib: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 32
     max_queued_tokens: Annotated[int, msgspec.Meta(ge=8192)] = 2_000_000
@@ -52,6 +64,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     drain_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 30.0  # how long SIGTERM waits for what was accepted
     log_format: LogFormat = "text"
     access_log: bool = False
+
+    @property
+    def database(self) -> str:
+        """The URL of the database."""
+        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'embedrouter.db'}"
 
 
 NAMES = tuple(field.name for field in msgspec.structs.fields(Settings))

@@ -54,8 +54,9 @@ def test_a_made_key_is_shown_once_and_kept_as_a_hash(tmp_path: Path) -> None:
         (key,) = set(re.findall(r"sk-er-v1-[0-9a-f]{64}", server.output()))
         server.key = key
         assert server.embed("hello").status == 200
-        file = server.data_dir / "api-key.sha256"
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        files = list(server.data_dir.glob("embedrouter.db*"))
+        assert files
+        assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
         assert server.stop() == 0
     for path in server.data_dir.rglob("*"):
         assert path.is_dir() or key[9:].encode() not in path.read_bytes(), path

@@ -1,85 +1,207 @@
-"""The server's API key: named by the environment, or made at first start and kept as a hash.
+"""API keys: rows in the database, all of them in memory, found by their SHA-256.
 
-A key has 256 random bits, so its SHA-256 needs no salt and no slow hash. The key itself is shown once, when it is
-made; afterwards only its digest and a masked label exist.
+A key has 256 random bits, so its SHA-256 needs no salt and no slow hash. The key itself is shown once, when it is made;
+afterwards only its digest and a masked label exist. Every change gives its row a new revision, by which other
+processes find it.
 """
 
 import hashlib
-import hmac
-import os
 import secrets
-import tempfile
-from pathlib import Path
-from typing import Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple
 
-from embedrouter.errors import SettingsError
+import msgspec
+from sqlalchemy import Connection, func, insert, select, update
+
+from embedrouter.errors import ConflictError, InvalidRequestError, NotFoundError
+from embedrouter.periods import Period
+from embedrouter.store import Batch
+from embedrouter.store.tables import api_keys, marks, users, workspaces
 
 PREFIX: Final = "sk-er-v1-"
-_FILE: Final = "api-key.sha256"
-_SHORTEST: Final = 16  # characters of a key that an operator chooses
+SHORTEST: Final = 16  # characters of a key that an operator chooses
+REVISION: Final = "keys_revision"  # in `marks`
+
+Source = Literal["api", "cli", "page", "environment", "first"]
 
 
-class KeyRing(NamedTuple):
-    """The one key. `secret` is given only when the key was made just now: it is shown this once."""
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of `api_keys`. Times are microseconds, money pico-USD."""
 
-    digest: bytes  # raw SHA-256, 32 bytes
+    id: int
+    hash: str
     label: str
-    secret: str | None
+    name: str
+    source: Source
+    management: bool
+    owner_id: str | None
+    workspace_id: str
+    disabled: bool
+    private: bool
+    limit_pico: int | None
+    limit_reset: Period | None
+    include_byok_in_limit: bool
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    max_concurrent: int | None
+    external_user: str | None
+    created_at: int
+    updated_at: int | None
+    expires_at: int | None
+    deleted_at: int | None
+    revision: int
 
-    def admits(self, key: str) -> bool:
-        """Whether `key` is the key; takes the same time for any wrong one."""
-        return hmac.compare_digest(hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest(), self.digest)
+    def usable(self, at: int) -> bool:
+        """Whether it opens anything at the time `at` (microseconds)."""
+        return not self.disabled and self.deleted_at is None and (self.expires_at is None or at < self.expires_at)
 
 
-def open_keys(data_dir: Path, api_key: str | None, *, new_key: bool = False) -> KeyRing:
-    """The key from the settings, else the kept one, else a new one. Raises SettingsError."""
-    if api_key is not None:
-        if len(api_key) < _SHORTEST or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
-            raise SettingsError(
-                f"EMBEDROUTER_API_KEY must be at least {_SHORTEST} printable ASCII characters without spaces; "
-                f"leave it out to have one made"
-            )
-        return _ring(api_key)._replace(secret=None)
-    path = data_dir / _FILE
-    if path.is_file() and not new_key:
-        return _kept(path)
-    ring = _ring(PREFIX + secrets.token_hex(32))
-    _write(path, f"{ring.digest.hex()} {ring.label}\n")
-    return ring
+class NewKey(NamedTuple):
+    """What to make. The secret's digest, never the secret, goes to the database."""
+
+    digest: bytes
+    label: str
+    name: str
+    source: Source
+    at: int
+    workspace_id: str
+    management: bool = False
+    owner_id: str | None = None
+    private: bool = False
+    limit_pico: int | None = None
+    limit_reset: Period | None = None
+    include_byok_in_limit: bool = False
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    max_concurrent: int | None = None
+    external_user: str | None = None
+    expires_at: int | None = None
 
 
-def masked(key: str) -> str:
+class KeyChange(NamedTuple):
+    """New values of some columns of one key. `owner_id`: change it only if it is this user's."""
+
+    hash: str
+    values: Mapping[str, Any]
+    at: int
+    owner_id: str | None = None
+
+
+class KeyFilter(NamedTuple):
+    """Which keys to list."""
+
+    owner_id: str | None = None  # None: everybody's
+    workspace_id: str | None = None
+    include_disabled: bool = False
+    limit: int = 100
+    offset: int = 0
+
+
+def new_secret() -> str:
+    """A key: `sk-er-v1-` and 64 hex digits."""
+    return PREFIX + secrets.token_hex(32)
+
+
+def digest_of(secret: str) -> bytes:
+    """The raw SHA-256 of a key."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
+
+
+def masked(secret: str) -> str:
     """A label that names a key without giving it away."""
-    start = len(PREFIX) if key.startswith(PREFIX) else 0
-    return f"{key[: start + 3]}...{key[-3:]}"
+    start = len(PREFIX) if secret.startswith(PREFIX) else 0
+    return f"{secret[: start + 3]}...{secret[-3:]}"
 
 
-def _ring(key: str) -> KeyRing:
-    return KeyRing(hashlib.sha256(key.encode()).digest(), masked(key), key)
+def create(batch: Batch, wanted: Sequence[NewKey]) -> Sequence[ApiKey | Exception]:
+    """The writer's handler: makes keys."""
+    return [_create(batch, one) for one in wanted]
 
 
-def _kept(path: Path) -> KeyRing:
-    try:
-        digest, label = path.read_text(encoding="ascii").split()
-        raw = bytes.fromhex(digest)
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{path} cannot be read as a kept key; start once with --new-key to replace it") from error
-    if len(raw) != hashlib.sha256().digest_size:
-        raise SettingsError(f"{path} is damaged; start once with --new-key to replace it")
-    return KeyRing(raw, label, None)
+def change(batch: Batch, changes: Sequence[KeyChange]) -> Sequence[ApiKey | Exception]:
+    """The writer's handler: changes keys that are not deleted."""
+    return [_change(batch, one) for one in changes]
 
 
-def _write(path: Path, text: str) -> None:
-    """Atomically, and readable by the owner only."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=".key-")
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(scratch).replace(path)
-    except OSError as error:
-        raise SettingsError(
-            f"cannot write to the data folder {path.parent}: {error.strerror}; name another with --data-dir"
-        ) from error
+def find(connection: Connection, hash_: str, owner_id: str | None = None) -> ApiKey:
+    """One key by its hash, if it is this user's or any. Raises NotFoundError; a deleted key is not found."""
+    query = select(api_keys).where(api_keys.c.hash == hash_, api_keys.c.deleted_at.is_(None))
+    if owner_id is not None:
+        query = query.where(api_keys.c.owner_id == owner_id)
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        raise NotFoundError("no API key has this hash", metadata={"field": "hash"})
+    return ApiKey(**row)
+
+
+def list_keys(connection: Connection, wanted: KeyFilter) -> list[ApiKey]:
+    """The newest first."""
+    query = select(api_keys).where(api_keys.c.deleted_at.is_(None))
+    if wanted.owner_id is not None:
+        query = query.where(api_keys.c.owner_id == wanted.owner_id)
+    if wanted.workspace_id is not None:
+        query = query.where(api_keys.c.workspace_id == wanted.workspace_id)
+    if not wanted.include_disabled:
+        query = query.where(api_keys.c.disabled.is_(False))
+    query = query.order_by(api_keys.c.id.desc()).limit(wanted.limit).offset(wanted.offset)
+    return [ApiKey(**row) for row in connection.execute(query).mappings()]
+
+
+def changed_since(connection: Connection, revision: int) -> list[ApiKey]:
+    """What changed after a revision, deleted keys included."""
+    query = select(api_keys).where(api_keys.c.revision > revision).order_by(api_keys.c.revision)
+    return [ApiKey(**row) for row in connection.execute(query).mappings()]
+
+
+def _create(batch: Batch, wanted: NewKey) -> ApiKey | Exception:
+    connection = batch.connection
+    hash_ = wanted.digest.hex()
+    if connection.execute(select(api_keys.c.id).where(api_keys.c.hash == hash_)).first() is not None:
+        return ConflictError("this key exists already")
+    known = connection.execute(select(workspaces.c.id).where(workspaces.c.id == wanted.workspace_id)).first()
+    if known is None:
+        return InvalidRequestError("workspace_id: no such workspace", metadata={"field": "workspace_id"})
+    if wanted.owner_id is not None:
+        owner = connection.execute(select(users.c.id).where(users.c.id == wanted.owner_id)).first()
+        if owner is None:
+            return InvalidRequestError("creator_user_id: no such user", metadata={"field": "creator_user_id"})
+    values = wanted._asdict()
+    del values["digest"], values["at"]
+    row = connection.execute(
+        insert(api_keys)
+        .values(**values, hash=hash_, disabled=False, created_at=wanted.at, revision=_next_revision(batch))
+        .returning(api_keys)
+    ).mappings()
+    return ApiKey(**row.one())
+
+
+def _change(batch: Batch, wanted: KeyChange) -> ApiKey | Exception:
+    if "workspace_id" in wanted.values:
+        known = select(workspaces.c.id).where(workspaces.c.id == wanted.values["workspace_id"])
+        if batch.connection.execute(known).first() is None:
+            return InvalidRequestError("workspace_id: no such workspace", metadata={"field": "workspace_id"})
+    query = update(api_keys).where(api_keys.c.hash == wanted.hash, api_keys.c.deleted_at.is_(None))
+    if wanted.owner_id is not None:
+        query = query.where(api_keys.c.owner_id == wanted.owner_id)
+    row = batch.connection.execute(
+        query.values(**wanted.values, updated_at=wanted.at, revision=_next_revision(batch)).returning(api_keys)
+    ).mappings().one_or_none()  # fmt: skip
+    if row is None:
+        return NotFoundError("no API key has this hash", metadata={"field": "hash"})
+    return ApiKey(**row)
+
+
+def _next_revision(batch: Batch) -> int:
+    """Taken under the row's lock until the commit, so that revisions become visible in their order."""
+    added = batch.database.insert(marks).values(name=REVISION, value=1)
+    grown = added.on_conflict_do_update(index_elements=[marks.c.name], set_={"value": marks.c.value + 1})
+    return int(batch.connection.execute(grown.returning(marks.c.value)).scalar_one())
+
+
+def newest_revision(connection: Connection) -> int:
+    """Of all keys."""
+    return int(
+        connection.execute(
+            select(func.coalesce(func.max(marks.c.value), 0)).where(marks.c.name == REVISION)
+        ).scalar_one()
+    )

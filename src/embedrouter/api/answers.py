@@ -5,14 +5,14 @@ buffer of a row. Large answers are made in pieces, so that the thread that makes
 """
 
 import base64
-from decimal import Decimal
 from typing import Final
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from embedrouter.gateway import PICO, EmbedResult
+from embedrouter.gateway import EmbedResult
+from embedrouter.money import usd
 
 _PIECE: Final = 64  # rows encoded at once
 
@@ -21,7 +21,7 @@ SMALL: Final = 32  # rows; an answer up to this is made on the event loop
 
 def embeddings_json(result: EmbedResult, generation_id: str, *, as_base64: bool) -> bytes:
     """The JSON body: object, data in input order, model, id, provider, usage."""
-    cost = float(Decimal(result.cost_pico_usd) / PICO)
+    cost = usd(result.cost_pico_usd)
     tail = orjson.dumps(
         {
             "model": result.model.slug,

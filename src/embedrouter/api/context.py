@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass, field
 
-from embedrouter.accounts.keys import KeyRing
+from embedrouter.accounts.caller import Gatekeeper
+from embedrouter.accounts.ring import KeyRing
 from embedrouter.errors import OverloadedError
 from embedrouter.gateway import Gateway
+from embedrouter.ledger.book import Ledger
 from embedrouter.minilm import MiniLM
 from embedrouter.settings import Settings
+from embedrouter.store import Database, Writer
 from embedrouter.telemetry.metrics import Metrics
 
 
@@ -15,7 +18,11 @@ class Context:
     """Everything a route may need; `draining` is the only thing that changes."""
 
     settings: Settings
-    keys: KeyRing
+    database: Database
+    writer: Writer
+    ring: KeyRing
+    gatekeeper: Gatekeeper
+    ledger: Ledger
     model: MiniLM
     gateway: Gateway
     metrics: Metrics

@@ -6,10 +6,12 @@ import time
 from typing import Final
 
 import msgspec
+import orjson
 from litestar import asgi
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
+from embedrouter.accounts.caller import Caller
 from embedrouter.api.answers import SMALL, embeddings_json
 from embedrouter.api.auth import authenticate
 from embedrouter.api.body import decode, read_body
@@ -19,7 +21,7 @@ from embedrouter.api.inputs import normalise
 from embedrouter.api.problems import answer_of, unforeseen
 from embedrouter.api.schemas import EmbeddingsRequest
 from embedrouter.errors import EmbedRouterError, InvalidRequestError, MethodNotAllowedError
-from embedrouter.gateway import EmbedRequest, EmbedResult, new_generation_id
+from embedrouter.gateway import EmbedRequest, EmbedResult, Origin, new_generation_id
 from embedrouter.minilm.windows import LongInput
 from embedrouter.routing.preferences import ProviderPreferences
 from embedrouter.telemetry.logs import event
@@ -57,8 +59,11 @@ async def _answer(exchange: Exchange, context: Context) -> Answer:
     tokens = 0
     reason: str | None = None
     try:
+        caller = authenticate(exchange.header(b"authorization"), context.gatekeeper)
+        caller.require_inference()
         wanted = await _received(exchange, context)
-        result = await _served(exchange, context, wanted)
+        origin = _origin(exchange, wanted, caller, headers["X-Generation-Id"], started)
+        result = await _served(exchange, context, wanted, origin)
         tokens = result.prompt_tokens
         answer = await _encoded(context, wanted, result, headers)
         status = answer.status
@@ -90,7 +95,6 @@ async def _answer(exchange: Exchange, context: Context) -> Answer:
 
 
 async def _received(exchange: Exchange, context: Context) -> EmbeddingsRequest:
-    authenticate(exchange.header(b"authorization"), context.keys)
     context.refuse_if_draining()
     limit = context.settings.max_body_mib * 1_048_576
     body = await read_body(exchange, limit=limit, grace=context.settings.body_timeout_s)
@@ -100,7 +104,29 @@ async def _received(exchange: Exchange, context: Context) -> EmbeddingsRequest:
     return wanted
 
 
-async def _served(exchange: Exchange, context: Context, wanted: EmbeddingsRequest) -> EmbedResult:
+def _origin(
+    exchange: Exchange, wanted: EmbeddingsRequest, caller: Caller, generation_id: str, started: float
+) -> Origin:
+    return Origin(
+        generation_id=generation_id,
+        caller=caller,
+        started=started,
+        http_referer=_short(exchange.header(b"http-referer") or exchange.header(b"referer"), 512),
+        user_agent=_short(exchange.header(b"user-agent"), 256),
+        external_user=_short(wanted.user, 256),
+        session_id=wanted.session_id or _short(exchange.header(b"x-session-id"), 256),
+        request_id=_short(exchange.header(b"x-request-id"), 128),
+    )
+
+
+def _short(text: str | None, most: int) -> str | None:
+    """What a client says about itself, bounded and printable."""
+    if not text:
+        return None
+    return "".join(character for character in text[:most] if character.isprintable()) or None
+
+
+async def _served(exchange: Exchange, context: Context, wanted: EmbeddingsRequest, origin: Origin) -> EmbedResult:
     encoding = exchange.header(b"x-token-encoding")
     if isinstance(wanted.input, str) or isinstance(wanted.input[0], str):
         inputs = normalise(wanted.input, encoding)
@@ -115,9 +141,10 @@ async def _served(exchange: Exchange, context: Context, wanted: EmbeddingsReques
         dimensions=wanted.dimensions,
         preferences=wanted.provider or _NO_PREFERENCES,
         parameters=wanted.sent_parameters(),
+        prompt=orjson.dumps(inputs).decode() if context.settings.store_prompts else None,
     )
     with Departure(exchange.receive):
-        return await context.gateway.embed(call)
+        return await context.gateway.embed(call, origin)
 
 
 async def _encoded(context: Context, wanted: EmbeddingsRequest, result: EmbedResult, headers: dict[str, str]) -> Answer:

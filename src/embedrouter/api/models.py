@@ -1,7 +1,6 @@
 """GET /models and its relatives: what is served, by whom, for how much. Public."""
 
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -12,7 +11,7 @@ from litestar.params import Parameter
 from embedrouter.api.context import Context
 from embedrouter.catalog.models import Endpoint, Model
 from embedrouter.catalog.select import ModelFilter, Sort, select
-from embedrouter.gateway import PICO
+from embedrouter.money import usd_text
 
 _PER_MILLION: Final = 1_000_000  # USD per million tokens is this many pico-USD per token
 _ARCHITECTURE: Final = {
@@ -186,18 +185,12 @@ def _endpoint_json(model: Model, endpoint: Endpoint) -> dict[str, Any]:
 
 def _pricing(endpoint: Endpoint) -> dict[str, Any]:
     return {
-        "prompt": _usd(endpoint.price.prompt),
-        "completion": _usd(endpoint.price.completion),
+        "prompt": usd_text(endpoint.price.prompt),
+        "completion": usd_text(endpoint.price.completion),
         "request": "0",
         "image": "0",
         "discount": 0,
     }
-
-
-def _usd(pico: int) -> str:
-    """USD per token as a plain decimal string, exact."""
-    text = f"{Decimal(pico) / PICO:.12f}".rstrip("0").rstrip(".")
-    return text or "0"
 
 
 def _words(csv: str | None) -> tuple[str, ...]:

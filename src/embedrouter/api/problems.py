@@ -17,6 +17,7 @@ _GENERIC: Final = "Internal Server Error"
 _TYPES: Final = {
     400: "invalid_request",
     401: "authentication",
+    403: "permission_denied",
     404: "not_found",
     405: "invalid_request",
     413: "payload_too_large",
@@ -40,6 +41,7 @@ def answer_of(error: EmbedRouterError, headers: Mapping[str, str] | None = None)
     sent = dict(headers or {})
     if error.retry_after is not None:
         sent["Retry-After"] = str(error.retry_after)
+    sent.update(error.headers)
     if error.status == 401:
         sent["WWW-Authenticate"] = "Bearer"
     return Answer(error.status, orjson.dumps(envelope(error)), sent)

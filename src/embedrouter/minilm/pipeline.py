@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,13 +46,31 @@ class Embedded(NamedTuple):
     tokenize_seconds: float  # of the calls this request was tokenised in
 
 
+class Tokenised(NamedTuple):
+    """A request that has been counted and can be computed."""
+
+    plans: list[Plan]
+    seconds: float  # of the tokenizer calls
+
+    @property
+    def tokens(self) -> int:
+        """What it will be billed, exactly."""
+        return sum(plan.tokens for plan in self.plans)
+
+
 class _Request:
     """A request on its way through the tokenizer; only its thread touches what changes."""
 
-    __slots__ = ("contents", "estimate", "first", "future", "rule", "seconds", "texts")
+    __slots__ = ("contents", "counting", "estimate", "first", "future", "rule", "seconds", "texts")
 
     def __init__(
-        self, texts: Sequence[str], contents: list[Content], rule: LongInput, first: int, estimate: int
+        self,
+        texts: Sequence[str],
+        contents: list[Content],
+        rule: LongInput,
+        first: int,
+        estimate: int,
+        counting: bool,
     ) -> None:
         """texts: still to be tokenised; contents: given instead when the caller sent ids. first: for errors."""
         self.texts = texts
@@ -60,7 +78,8 @@ class _Request:
         self.rule = rule
         self.first = first
         self.estimate = estimate  # tokens
-        self.future: Future[Embedded] = Future()
+        self.counting = counting  # only: it is computed later, or never
+        self.future: Future[Any] = Future()
         self.seconds = 0.0
 
     def slice(self) -> list[str]:
@@ -101,6 +120,19 @@ class Pipeline:
         The future raises ContextLengthExceededError for an input that is too long. Raises OverloadedError when the
         queue is full, InvalidRequestError for ids that are not the model's.
         """
+        return self._put(inputs, rule, first, counting=False)
+
+    def tokenise(self, inputs: Inputs, rule: LongInput = LongInput.WINDOWS) -> "Future[Tokenised]":
+        """The first half of `submit`, for who must know the tokens before anything is computed. Raises the same."""
+        return self._put(inputs, rule, 0, counting=True)
+
+    def compute(self, tokenised: Tokenised) -> "Future[Embedded]":
+        """The second half of `submit`. Raises OverloadedError."""
+        future: Future[Embedded] = Future()
+        self._compute(future, tokenised)
+        return future
+
+    def _put(self, inputs: Inputs, rule: LongInput, first: int, *, counting: bool) -> "Future[Any]":
         contents: list[Content] = []
         texts: Sequence[str] = ()
         if inputs and not isinstance(inputs[0], str):
@@ -109,7 +141,7 @@ class Pipeline:
         else:
             texts = inputs  # type: ignore[assignment]
             estimate = sum(map(len, texts)) // _CHARACTERS_PER_TOKEN + 2 * len(texts)
-        request = _Request(texts, contents, rule, first, estimate)
+        request = _Request(texts, contents, rule, first, estimate, counting)
         with self._work:
             if self._closing:
                 raise OverloadedError("the server is shutting down", retry_after=5)
@@ -202,14 +234,21 @@ class Pipeline:
                 plan(content.ids, request.rule, index, exact=content.exact)
                 for index, content in enumerate(request.contents, request.first)
             ]
-            sequences = [sequence for one in plans for sequence in one.sequences]
-            computed = self.batcher.submit(sequences)
+            tokenised = Tokenised(plans, request.seconds)
+            if request.counting:
+                with suppress(InvalidStateError, CancelledError):  # the caller has given up
+                    request.future.set_result(tokenised)
+            else:
+                self._compute(request.future, tokenised)
         except EmbedRouterError as error:
             _fail(request.future, error)
-            return
-        computed.add_done_callback(_answer(request.future, plans, sequences, request.seconds))
+
+    def _compute(self, future: "Future[Embedded]", tokenised: Tokenised) -> None:
+        sequences = [sequence for one in tokenised.plans for sequence in one.sequences]
+        computed = self.batcher.submit(sequences)
+        computed.add_done_callback(_answer(future, tokenised.plans, sequences, tokenised.seconds))
         # Weak, or the two futures would hold each other, and megabytes of vectors wait for the garbage collector.
-        request.future.add_done_callback(_cancel(weakref.ref(computed)))
+        future.add_done_callback(_cancel(weakref.ref(computed)))
 
 
 def _answer(

@@ -27,8 +27,25 @@ class EmbedAnswer(NamedTuple):
     tokenize_seconds: float
 
 
+class Counted(Protocol):
+    """A call whose tokens are known."""
+
+    @property
+    def tokens(self) -> int:
+        """What it will be billed, exactly."""
+        ...
+
+
 class Provider(Protocol):
     """Serves the endpoints of one provider."""
+
+    async def count(self, call: EmbedCall) -> Counted:
+        """What the call will be billed, before anything is computed; then `embed` it. Raises EmbedRouterError."""
+        ...
+
+    async def embed_counted(self, counted: Counted, rule: LongInput) -> EmbedAnswer:
+        """Embed what this provider counted. Raises EmbedRouterError. Cancelling the call gives the work up."""
+        ...
 
     async def embed(self, call: EmbedCall) -> EmbedAnswer:
         """Raises EmbedRouterError. Cancelling the call gives the work up."""

@@ -1,0 +1,57 @@
+"""Who asks, and by which limits: a key, seen by the parts of a request's road that need it."""
+
+from typing import NamedTuple
+
+from embedrouter.accounts.keys import ApiKey
+from embedrouter.accounts.ring import KeyRing
+from embedrouter.errors import AuthenticationError, PermissionDeniedError
+from embedrouter.ledger.credits import ACCOUNT
+from embedrouter.ledger.holds import Payer
+from embedrouter.settings import Billing
+
+
+class Caller(NamedTuple):
+    """A usable key."""
+
+    key: ApiKey
+    payer: Payer
+    public: bool  # counts in rankings
+
+    def require_inference(self) -> None:
+        """Raise PermissionDeniedError for a management key."""
+        if self.key.management:
+            raise PermissionDeniedError("Management keys manage, and never embed; create an API key with POST /keys")
+
+    def require_management(self) -> None:
+        """Raise PermissionDeniedError for any other key."""
+        if not self.key.management:
+            raise PermissionDeniedError("Only management keys can perform this operation")
+
+
+class Gatekeeper:
+    """Turns a secret into a caller."""
+
+    def __init__(self, ring: KeyRing, billing: Billing) -> None:
+        self._ring = ring
+        self._billing = billing
+
+    def admit(self, secret: str, at: int) -> Caller:
+        """at: now, in microseconds. Raises AuthenticationError."""
+        key = self._ring.find(secret)
+        if key is None or key.deleted_at is not None:
+            raise AuthenticationError("The API key is not valid")
+        if not key.usable(at):
+            raise AuthenticationError(f"The API key is {'disabled' if key.disabled else 'expired'}")
+        workspace = self._ring.workspace(key)
+        payer = Payer(
+            key_id=key.id,
+            workspace_id=key.workspace_id,
+            account_id=ACCOUNT,
+            key_limit=None if key.limit_pico is None else key.limit_reset or "total",
+            budgets=workspace.budgets,
+            enforce_balance=self._billing == "enforce",
+            requests_per_minute=key.requests_per_minute,
+            tokens_per_minute=key.tokens_per_minute,
+            max_concurrent=key.max_concurrent,
+        )
+        return Caller(key, payer, public=workspace.in_rankings and not key.private)

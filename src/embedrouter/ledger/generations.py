@@ -1,0 +1,277 @@
+"""Generations: one row a request, written in one transaction with its charge and everything that sums it up."""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import orjson
+from sqlalchemy import Connection, RowMapping, case, delete, insert, select
+
+from embedrouter.errors import StoreUnavailableError
+from embedrouter.ledger.holds import Claim, Hold, Payer, free, hold
+from embedrouter.periods import DAY, PERIODS, SECOND, start_of
+from embedrouter.store import Batch, Statement
+from embedrouter.store.statement import Into
+from embedrouter.store.tables import generation_contents, generations, holds, ledger, spending, usage
+
+BUCKET: Final = 900  # seconds of a row of `usage`: fits the days of every time zone
+
+
+class Attempt(NamedTuple):
+    """One try at one endpoint."""
+
+    provider_name: str
+    endpoint: str  # tag
+    model_permaslug: str
+    status: int | None  # HTTP; None if it never answered
+    latency_us: int
+    is_byok: bool = False
+
+
+class Generation(NamedTuple):
+    """A row of `generations`, column by column; docs in the table."""
+
+    id: str
+    created_at: int  # microseconds
+    key_id: int
+    workspace_id: str
+    owner_id: str | None
+    app_id: int
+    public: bool
+    api_type: str
+    model: str
+    model_permaslug: str
+    endpoint: str
+    provider_name: str
+    status: int
+    error_type: str | None
+    cancelled: bool
+    inputs: int
+    prompt_tokens: int
+    cost_pico: int
+    is_byok: bool
+    latency_us: int
+    generation_us: int
+    attempts: str  # JSON
+    origin: str
+    http_referer: str | None
+    user_agent: str | None
+    external_user: str | None
+    session_id: str | None
+    request_id: str | None
+    cache_source_id: str | None
+
+
+class Settlement(NamedTuple):
+    """What one request comes to: its generation, the hold it settles, and its prompt where prompts are kept."""
+
+    generation: Generation
+    payer: Payer
+    hold: Hold | None = None
+    prompt: str | None = None  # JSON
+
+
+def attempts_json(attempts: Sequence[Attempt]) -> str:
+    """As they are kept in the row."""
+    return orjson.dumps([attempt._asdict() for attempt in attempts]).decode()
+
+
+def settle(batch: Batch, settlements: Sequence[Settlement]) -> Sequence[Exception | None]:
+    """The writer's handler: writes each generation once, moves its money, and lets its hold go."""
+    written = _already_written(batch, settlements) if batch.again else set()
+    todo = [settlement for settlement in settlements if settlement.generation.id not in written]
+    lost = _let_go(batch, [settlement.hold for settlement in todo if settlement.hold is not None])
+    todo = [settlement for settlement in todo if settlement.generation.id not in lost]
+    if todo:
+        rows = [settlement.generation for settlement in todo]
+        _ADD.run(batch, [row._asdict() for row in rows])
+        contents = [
+            {
+                "id": settlement.generation.id,
+                "created_at": settlement.generation.created_at,
+                "prompt": settlement.prompt,
+            }
+            for settlement in todo
+            if settlement.prompt is not None
+        ]
+        if contents:
+            _ADD_PROMPT.run(batch, contents)
+        _charge(batch, todo)
+        _sum_up(batch, rows)
+    return [lost.get(settlement.generation.id) for settlement in settlements]
+
+
+def get(connection: Connection, generation_id: str) -> RowMapping | None:
+    """A generation's row."""
+    return connection.execute(select(generations).where(generations.c.id == generation_id)).mappings().one_or_none()
+
+
+def get_prompt(connection: Connection, generation_id: str) -> str | None:
+    """Its inputs as JSON, where they were kept."""
+    table = generation_contents
+    return connection.execute(select(table.c.prompt).where(table.c.id == generation_id)).scalar_one_or_none()
+
+
+def _already_written(batch: Batch, settlements: Sequence[Settlement]) -> set[str]:
+    ids = [settlement.generation.id for settlement in settlements]
+    return set(batch.connection.execute(select(generations.c.id).where(generations.c.id.in_(ids))).scalars())
+
+
+def _let_go(batch: Batch, held: Sequence[Hold]) -> dict[str, Exception]:
+    """Delete the holds and take back their claims; what must not be charged any more, by id.
+
+    A hold that is gone was released for a process thought dead. Its request may go on only if it is granted anew.
+    """
+    kept = [one for one in held if one.kept]
+    if not kept:
+        return {}
+    found = batch.connection.execute(
+        delete(holds).where(holds.c.id.in_([one.id for one in kept])).returning(holds)
+    ).mappings()
+    rows = list(found)
+    free(batch, rows)
+    there = {row["id"] for row in rows}
+    missing = [one for one in kept if one.id not in there]
+    if not missing:
+        return {}
+    fresh = [one._replace(payer=_money_only(one.payer)) for one in missing]
+    answers = hold(batch._replace(again=False), fresh)
+    granted = [answer.id for answer in answers if isinstance(answer, Hold)]
+    if granted:
+        again = batch.connection.execute(delete(holds).where(holds.c.id.in_(granted)).returning(holds)).mappings()
+        free(batch, again)
+    refused = StoreUnavailableError(
+        "the request's reservation expired before it was answered; try again", retry_after=1
+    )
+    return {one.id: refused for one in missing if one.id not in granted}
+
+
+def _money_only(payer: Payer) -> Payer:
+    return payer._replace(requests_per_minute=None, tokens_per_minute=None, max_concurrent=None)
+
+
+# --- money
+
+
+def _charge(batch: Batch, settlements: Sequence[Settlement]) -> None:
+    spent: dict[Claim, list[int]] = {}  # cost, last time
+    days: dict[tuple[str, int, int], int] = {}
+    for generation, payer, *_ in settlements:
+        at, cost = generation.created_at, generation.cost_pico
+        scopes = [("key", str(generation.key_id), period) for period in PERIODS]
+        scopes += [("workspace", generation.workspace_id, period) for period in PERIODS]
+        scopes.append(("account", payer.account_id, "total"))
+        for scope, scope_id, period in scopes:
+            row = spent.setdefault(Claim(scope, scope_id, period, start_of(period, at)), [0, 0])
+            row[0] += cost
+            row[1] = max(row[1], at)
+        day = (payer.account_id, generation.key_id, start_of("day", at))
+        days[day] = days.get(day, 0) + cost
+    _SPEND.run(
+        batch,
+        [
+            {**claim._asdict(), "spent_pico": cost, "held_pico": 0, "last_at": at}
+            for claim, (cost, at) in sorted(spent.items())
+        ],
+    )
+    entries = [
+        {
+            "id": f"usage:{account_id}:{key_id}:{day // DAY}",
+            "account_id": account_id,
+            "kind": "usage",
+            "amount_pico": -cost,
+            "created_at": day * SECOND,
+            "actor": "system",
+            "reason": "usage of a key in a UTC day",
+            "idempotency_key": None,
+            "key_id": key_id,
+            "day": day,
+        }
+        for (account_id, key_id, day), cost in sorted(days.items())
+        if cost
+    ]
+    if entries:
+        _BOOK.run(batch, entries)
+
+
+def _spend(into: Into) -> Any:
+    added = into(spending)
+    new = added.excluded
+    return added.on_conflict_do_update(
+        index_elements=[spending.c.scope, spending.c.scope_id, spending.c.period, spending.c.start],
+        set_={
+            "spent_pico": spending.c.spent_pico + new.spent_pico,
+            "last_at": case((new.last_at > spending.c.last_at, new.last_at), else_=spending.c.last_at),
+        },
+    )
+
+
+def _book(into: Into) -> Any:
+    added = into(ledger)
+    return added.on_conflict_do_update(
+        index_elements=[ledger.c.id], set_={"amount_pico": ledger.c.amount_pico + added.excluded.amount_pico}
+    )
+
+
+# --- sums
+
+
+_BY: Final = ("bucket", "key_id", "workspace_id", "model_permaslug", "endpoint", "app_id", "public")
+_SUMS: Final = (
+    "requests",
+    "failures",
+    "cache_hits",
+    "inputs",
+    "prompt_tokens",
+    "cost_pico",
+    "latency_us",
+    "generation_us",
+)
+
+
+def _sum_up(batch: Batch, rows: Sequence[Generation]) -> None:
+    buckets: dict[tuple[Any, ...], list[int]] = {}
+    names: dict[tuple[Any, ...], tuple[str, str]] = {}
+    for row in rows:
+        key = (
+            row.created_at // SECOND // BUCKET * BUCKET,
+            row.key_id,
+            row.workspace_id,
+            row.model_permaslug,
+            row.endpoint,
+            row.app_id,
+            row.public,
+        )
+        sums = buckets.setdefault(key, [0] * len(_SUMS))
+        names[key] = (row.model, row.provider_name)
+        for index, value in enumerate(
+            (
+                1,
+                row.status != 200,
+                row.cache_source_id is not None,
+                row.inputs,
+                row.prompt_tokens,
+                row.cost_pico,
+                row.latency_us,
+                row.generation_us,
+            )
+        ):
+            sums[index] += value
+    columns = (*_BY, "model", "provider_name", *_SUMS)
+    _GROW.run(
+        batch,
+        [dict(zip(columns, (*key, *names[key], *sums), strict=True)) for key, sums in sorted(buckets.items())],
+    )
+
+
+def _grow(into: Into) -> Any:
+    added = into(usage)
+    return added.on_conflict_do_update(
+        index_elements=list(_BY), set_={name: usage.c[name] + added.excluded[name] for name in _SUMS}
+    )
+
+
+_ADD: Final = Statement(lambda _: insert(generations))
+_ADD_PROMPT: Final = Statement(lambda _: insert(generation_contents))
+_SPEND: Final = Statement(_spend)
+_BOOK: Final = Statement(_book)
+_GROW: Final = Statement(_grow)

@@ -1,0 +1,353 @@
+"""Reserving money and rate before a request runs; exact across processes, since the database decides.
+
+A request claims its cost, known exactly before it runs, in each counter that limits it: its account's balance, its
+workspace's budgets, its key's limit. Each claim is one conditional update. All claims and rates of a request hold, or
+none. Requests that arrive together are tried as one; only if that does not fit, each by itself.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from sqlalchemy import BigInteger, RowMapping, bindparam, case, delete, func, insert, literal, select, update
+from sqlalchemy.sql import ColumnElement
+
+from embedrouter.errors import EmbedRouterError, PaymentRequiredError, PermissionDeniedError, RateLimitExceededError
+from embedrouter.money import usd
+from embedrouter.periods import RESET_OF, SECOND, Period, end_of, iso, start_of
+from embedrouter.store import Batch, Statement
+from embedrouter.store.tables import accounts, api_keys, budgets, holds, key_rates, spending
+
+MINUTE: Final = 60_000_000_000  # nanoseconds
+_SKEW: Final = 5_000_000_000  # nanoseconds; a rate further ahead than its minute and this is of a clock that jumped
+_NO_LIMIT: Final = 1 << 62
+
+
+class Claim(NamedTuple):
+    """One row of `spending` whose limit a request must fit."""
+
+    scope: str  # account, workspace, key
+    scope_id: str
+    period: Period
+    start: int
+
+
+CLAIMS: Final = msgspec.json.Decoder(tuple[Claim, ...])
+
+
+class Payer(NamedTuple):
+    """Who pays, and by which limits: what the ledger must know of a key."""
+
+    key_id: int
+    workspace_id: str
+    account_id: str
+    key_limit: Period | None = None  # the period of the key's limit; None: no limit
+    budgets: tuple[Period, ...] = ()  # of its workspace
+    enforce_balance: bool = False
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    max_concurrent: int | None = None
+
+    @property
+    def limited(self) -> bool:
+        """Whether a request of this payer must be admitted by the database."""
+        return (
+            self.enforce_balance
+            or self.key_limit is not None
+            or bool(self.budgets)
+            or self.requests_per_minute is not None
+            or self.tokens_per_minute is not None
+            or self.max_concurrent is not None
+        )
+
+    def claims(self, at: int) -> tuple[Claim, ...]:
+        """What a request admitted at `at` (microseconds) must fit; always in the same order, so that none deadlock."""
+        found = [Claim("account", self.account_id, "total", 0)] if self.enforce_balance else []
+        found += [Claim("workspace", self.workspace_id, period, start_of(period, at)) for period in self.budgets]
+        if self.key_limit is not None:
+            found.append(Claim("key", str(self.key_id), self.key_limit, start_of(self.key_limit, at)))
+        return tuple(found)
+
+
+class Hold(NamedTuple):
+    """A request for admission; once granted, what is reserved for it."""
+
+    id: str  # the generation's
+    instance_id: str
+    payer: Payer
+    claims: tuple[Claim, ...]
+    amount_pico: int
+    tokens: int
+    at: int  # microseconds
+
+    @property
+    def kept(self) -> bool:
+        """Whether a row remembers it until it is settled or released."""
+        return bool(self.claims) or self.payer.max_concurrent is not None
+
+
+def hold(batch: Batch, requests: Sequence[Hold]) -> Sequence[Hold | Exception]:
+    """The writer's handler: grants each request, or says what refuses it."""
+    requests_left = _not_yet_held(batch, requests) if batch.again else list(requests)
+    _make_rows(batch, requests_left)
+    refusals: dict[str, Exception] = {}
+    if _grant(batch, requests_left) is not None:
+        for request in requests_left:
+            refusal = _grant(batch, [request])
+            if refusal is not None:
+                refusals[request.id] = refusal
+    return [refusals.get(request.id, request) for request in requests]
+
+
+def free(batch: Batch, found: Iterable[RowMapping]) -> None:
+    """Take the claims of hold rows, already deleted, back out of `spending`."""
+    sums: Counter[Claim] = Counter()
+    for row in found:
+        for claim in CLAIMS.decode(row["claims"]):
+            sums[claim] += row["amount_pico"]
+    changes = [_parameters(claim, amount) for claim, amount in sorted(sums.items())]
+    if changes:
+        _UNCLAIM.run(batch, changes)
+
+
+def release(batch: Batch, ids: Sequence[str]) -> Sequence[None]:
+    """The writer's handler: gives back what was reserved. Once: what is not held any more is passed over."""
+    gone = batch.connection.execute(
+        delete(holds).where(holds.c.id.in_(ids)).returning(holds.c.claims, holds.c.amount_pico)
+    )
+    free(batch, gone.mappings())
+    return [None] * len(ids)
+
+
+# --- granting
+
+
+def _grant(batch: Batch, requests: Sequence[Hold]) -> EmbedRouterError | None:
+    """All of them, or nothing is changed and what refused it is returned."""
+    if not requests:
+        return None
+    savepoint = batch.connection.begin_nested()
+    refusal = _rates(batch, requests) or _concurrency(batch, requests) or _claims(batch, requests)
+    if refusal is not None:
+        savepoint.rollback()
+        return refusal
+    rows = [
+        {
+            "id": request.id,
+            "instance_id": request.instance_id,
+            "key_id": request.payer.key_id,
+            "amount_pico": request.amount_pico,
+            "claims": msgspec.json.encode(request.claims).decode(),
+            "created_at": request.at,
+        }
+        for request in requests
+        if request.kept
+    ]
+    if rows:
+        _ADD.run(batch, rows)
+    savepoint.commit()
+    return None
+
+
+def _claims(batch: Batch, requests: Sequence[Hold]) -> EmbedRouterError | None:
+    sums: Counter[Claim] = Counter()
+    for request in requests:
+        for claim in request.claims:
+            sums[claim] += request.amount_pico
+    for claim, amount in sorted(sums.items()):
+        if _CLAIM[claim.scope].run(batch, [_parameters(claim, amount)]).rowcount != 1:
+            return _refused(batch, claim, requests[-1])
+    return None
+
+
+def _rates(batch: Batch, requests: Sequence[Hold]) -> EmbedRouterError | None:
+    by_key: dict[int, list[Hold]] = {}
+    for request in requests:
+        if request.payer.requests_per_minute is not None or request.payer.tokens_per_minute is not None:
+            by_key.setdefault(request.payer.key_id, []).append(request)
+    for key_id, some in sorted(by_key.items()):
+        payer = some[0].payer
+        now = max(request.at for request in some) * 1000
+        for column, limit, amount in (
+            (key_rates.c.requests_tat, payer.requests_per_minute, len(some)),
+            (key_rates.c.tokens_tat, payer.tokens_per_minute, sum(request.tokens for request in some)),
+        ):
+            if limit is None:
+                continue
+            cost = -(-amount * MINUTE // limit)
+            given = {"of_key": key_id, "now": now, "cost": cost, "ahead": now + MINUTE - cost}
+            if cost > MINUTE or _RATE[column.name].run(batch, [given]).rowcount != 1:
+                return _too_fast(batch, column, limit, amount, cost, key_id, now)
+    return None
+
+
+def _concurrency(batch: Batch, requests: Sequence[Hold]) -> EmbedRouterError | None:
+    by_key = Counter(request.payer.key_id for request in requests if request.payer.max_concurrent is not None)
+    limits = {request.payer.key_id: request.payer.max_concurrent for request in requests}
+    for key_id, count in by_key.items():
+        most = limits[key_id]
+        running = batch.connection.execute(_RUNNING, {"of_key": key_id}).scalar_one()
+        if most is not None and running + count > most:
+            return RateLimitExceededError(
+                f"the key may have {most} requests under way at once; wait for one to end",
+                metadata={"limit": "max_concurrent", "allowed": most},
+                retry_after=1,
+            )
+    return None
+
+
+# --- refusing
+
+
+def _refused(batch: Batch, claim: Claim, request: Hold) -> EmbedRouterError:
+    row = batch.connection.execute(
+        select(spending.c.spent_pico, spending.c.held_pico, literal(0).label("x")).where(*_is(claim))
+    ).one()
+    limit = batch.connection.execute(select(_limit(claim.scope, *_ids(claim)))).scalar_one()
+    left = max(0, limit - row.spent_pico - row.held_pico)
+    ends = end_of(claim.period, request.at)
+    resets = None if ends is None else iso(ends * SECOND)
+    metadata = {
+        "limit": {"account": "balance", "workspace": "budget", "key": "key_limit"}[claim.scope],
+        "limit_usd": usd(limit),
+        "remaining_usd": usd(left),
+        "needed_usd": usd(request.amount_pico),
+        "limit_reset": RESET_OF.get(claim.period),
+        "resets_at": resets,
+    }
+    when = "" if resets is None else f"; it resets at {resets}"
+    needs = f"the request costs ${usd(request.amount_pico):.12g} and ${usd(left):.12g} is left"
+    if claim.scope == "account":
+        return PaymentRequiredError(f"Insufficient credits: {needs}. Ask for a top-up", metadata=metadata)
+    if claim.scope == "key":
+        return PaymentRequiredError(f"The key's limit is used up: {needs}{when}", metadata=metadata)
+    return PermissionDeniedError(f"The workspace's {claim.period} budget is used up: {needs}{when}", metadata=metadata)
+
+
+def _too_fast(
+    batch: Batch, column: Any, limit: int, amount: int, cost: int, key_id: int, now: int
+) -> RateLimitExceededError:
+    what = "requests" if column is key_rates.c.requests_tat else "tokens"
+    if cost > MINUTE:
+        return RateLimitExceededError(
+            f"the request has {amount:,} {what}, more than the key's {limit:,} {what} a minute; send fewer at a time",
+            metadata={"limit": f"{what}_per_minute", "allowed": limit},
+        )
+    tat = batch.connection.execute(select(column).where(key_rates.c.key_id == key_id)).scalar_one()
+    wait = max(0, tat + cost - now - MINUTE)
+    seconds = -(-wait // 1_000_000_000) or 1
+    left = max(0, (now + MINUTE - tat) * limit // MINUTE)
+    return RateLimitExceededError(
+        f"the key's {limit:,} {what} a minute are used up; try again in {seconds} s",
+        metadata={
+            "limit": f"{what}_per_minute",
+            "allowed": limit,
+        },
+        headers={
+            "X-RateLimit-Limit": str(limit),
+            "X-RateLimit-Remaining": str(left),
+            "X-RateLimit-Reset": str((now + wait) // 1_000_000),
+        },
+        retry_after=seconds,
+    )
+
+
+# --- statements
+
+
+def _is(claim: Claim) -> tuple[ColumnElement[bool], ...]:
+    return (
+        spending.c.scope == claim.scope,
+        spending.c.scope_id == claim.scope_id,
+        spending.c.period == claim.period,
+        spending.c.start == claim.start,
+    )
+
+
+def _ids(claim: Claim) -> tuple[Any, Any]:
+    return (int(claim.scope_id) if claim.scope == "key" else claim.scope_id), claim.period
+
+
+def _parameters(claim: Claim, amount: int) -> dict[str, Any]:
+    of, period = _ids(claim)
+    return {"p_scope": claim.scope, "p_id": claim.scope_id, "p_period": period, "p_start": claim.start, "p_of": of,
+            "amount": amount}  # fmt: skip
+
+
+def _limit(scope: str, of: Any, period: Any) -> ColumnElement[int]:
+    query = {
+        "account": lambda: select(accounts.c.credited_pico).where(accounts.c.id == of),
+        "workspace": lambda: select(budgets.c.limit_pico).where(
+            budgets.c.workspace_id == of, budgets.c.period == period
+        ),
+        "key": lambda: select(api_keys.c.limit_pico).where(api_keys.c.id == of),
+    }[scope]()
+    return func.coalesce(query.scalar_subquery(), _NO_LIMIT, type_=BigInteger)
+
+
+_ROW: Final = (
+    spending.c.scope == bindparam("p_scope"),
+    spending.c.scope_id == bindparam("p_id"),
+    spending.c.period == bindparam("p_period"),
+    spending.c.start == bindparam("p_start"),
+)
+_AMOUNT: Final = bindparam("amount", type_=BigInteger)
+_UNCLAIM: Final = Statement(lambda _: update(spending).where(*_ROW).values(held_pico=spending.c.held_pico - _AMOUNT))
+_ADD: Final = Statement(lambda _: insert(holds))
+_MAKE_SPENDING: Final = Statement(lambda into: into(spending).on_conflict_do_nothing())
+_MAKE_RATES: Final = Statement(lambda into: into(key_rates).on_conflict_do_nothing())
+_RUNNING: Final = select(func.count()).where(holds.c.key_id == bindparam("of_key"))
+
+
+def _claim(scope: str) -> Statement:
+    """The one conditional update: only if what is spent, held and asked fits the limit as it is now."""
+    asked = spending.c.spent_pico + spending.c.held_pico + _AMOUNT
+    limit = _limit(scope, bindparam("p_of"), bindparam("p_period"))
+    return Statement(
+        lambda _: update(spending).where(*_ROW, asked <= limit).values(held_pico=spending.c.held_pico + _AMOUNT)
+    )
+
+
+_CLAIM: Final = {scope: _claim(scope) for scope in ("account", "workspace", "key")}
+
+
+def _rate(column: Any) -> Statement:
+    now = bindparam("now", type_=BigInteger)
+    ahead = bindparam("ahead", type_=BigInteger)
+    cost = bindparam("cost", type_=BigInteger)
+    # Behind now: idle. Far ahead: written before the clock jumped back.
+    from_when = case(((column > now) & (column <= now + MINUTE + _SKEW), column), else_=now)
+    return Statement(
+        lambda _: (
+            update(key_rates)
+            .where(key_rates.c.key_id == bindparam("of_key"), from_when <= ahead)
+            .values({column: from_when + cost})
+        )
+    )
+
+
+_RATE: Final = {column.name: _rate(column) for column in (key_rates.c.requests_tat, key_rates.c.tokens_tat)}
+
+
+def _make_rows(batch: Batch, requests: Sequence[Hold]) -> None:
+    """The rows that the conditional updates look for."""
+    claims = sorted({claim for request in requests for claim in request.claims})
+    if claims:
+        rows = [{**claim._asdict(), "spent_pico": 0, "held_pico": 0, "last_at": 0} for claim in claims]
+        _MAKE_SPENDING.run(batch, rows)
+    keys = sorted(
+        {
+            request.payer.key_id
+            for request in requests
+            if request.payer.requests_per_minute is not None or request.payer.tokens_per_minute is not None
+        }
+    )
+    if keys:
+        rows = [{"key_id": key_id, "requests_tat": 0, "tokens_tat": 0} for key_id in keys]
+        _MAKE_RATES.run(batch, rows)
+
+
+def _not_yet_held(batch: Batch, requests: Sequence[Hold]) -> list[Hold]:
+    there = set(batch.connection.execute(select(holds.c.id).where(holds.c.id.in_([r.id for r in requests]))).scalars())
+    return [request for request in requests if request.id not in there]

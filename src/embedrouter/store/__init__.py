@@ -1,0 +1,8 @@
+"""The database: tables, migrations, the one writer. It does not know what the rows mean."""
+
+from embedrouter.settings import Durability
+from embedrouter.store.database import Database
+from embedrouter.store.statement import Statement
+from embedrouter.store.writer import Batch, Writer
+
+__all__ = ["Batch", "Database", "Durability", "Statement", "Writer"]

@@ -1,0 +1,160 @@
+"""One database: SQLite in a file or PostgreSQL by URL; one connection that writes, a few that read.
+
+SQLite runs in WAL mode, so reading never waits for writing. Every write goes through the one writer
+(`embedrouter.store.writer`); readers could not write if they tried.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import NullPool
+
+from embedrouter.errors import SettingsError, StoreUnavailableError
+from embedrouter.settings import Durability
+
+T = TypeVar("T")
+
+Insert = sqlite.Insert | postgresql.Insert
+
+READERS: Final = 4
+_BUSY_MS: Final = 2_000  # how long SQLite waits for another process's lock before we answer 503
+_RETRY_AFTER: Final = 2  # seconds, told to clients
+_DRIVERS: Final = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+
+
+class Database:
+    """Engines for writing and reading. Thread-safe but for `write_engine`, which belongs to one thread at a time."""
+
+    def __init__(self, url: str, *, durability: Durability = "commit") -> None:
+        """url: `sqlite:///path` or `postgresql://...`. Connects at first use. Raises SettingsError for a bad URL."""
+        self.url = _parsed(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.durability: Durability = durability
+        if self.is_sqlite:
+            path = Path(self.url.database or "")
+            if not path.name:
+                raise SettingsError("database_url must name a file: sqlite:////var/lib/embedrouter/embedrouter.db")
+            self.path: Path | None = path
+            self.write_engine = _sqlite(self.url, durability, reading=False)
+            self._read_engine = _sqlite(self.url, durability, reading=True)
+        else:
+            self.path = None
+            self.write_engine = _postgresql(self.url, durability, size=1)
+            self._read_engine = _postgresql(self.url, durability, size=READERS)
+        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="embedrouter-reader")
+
+    @property
+    def name(self) -> str:
+        """For people: without a password."""
+        return self.url.render_as_string(hide_password=True)
+
+    def insert(self, table: Table) -> Insert:
+        """An INSERT of this dialect, which knows ON CONFLICT."""
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+    def read_now(self, query: Callable[[Connection], T]) -> T:
+        """Run a query in this thread, in one snapshot. Raises StoreUnavailableError."""
+        try:
+            with self._read_engine.connect() as connection:
+                return query(connection)
+        except DBAPIError as error:
+            raise unavailable(error) from error
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """The same in a thread that may wait. Raises StoreUnavailableError."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self.read_now, query)
+
+    def size_bytes(self) -> int:
+        """Of SQLite's files; 0 for PostgreSQL, which has its own tools."""
+        if self.path is None:
+            return 0
+        files = (self.path, self.path.with_name(self.path.name + "-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def checkpoint(self) -> None:
+        """Move what SQLite's WAL gathered into the file; neither readers nor the writer wait for it."""
+        if self.path is None:
+            return
+        try:
+            with closing(self._read_engine.raw_connection()) as connection:
+                connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except (DBAPIError, sqlite3.Error) as error:
+            raise unavailable(error) from error
+
+    def forget_connections(self) -> None:
+        """After a failure: the next use connects anew. SQLite keeps a file it once could only read read-only."""
+        self.write_engine.dispose()
+        self._read_engine.dispose()
+
+    def close(self) -> None:
+        """Close all connections; the last one to leave SQLite tidies its WAL away."""
+        self._threads.shutdown()
+        self.forget_connections()
+
+
+def unavailable(error: Exception) -> StoreUnavailableError:
+    """What a failing database is told as; the cause stays inside."""
+    return StoreUnavailableError(
+        "the database cannot be used at the moment; nothing was charged, try again", retry_after=_RETRY_AFTER
+    ).with_traceback(error.__traceback__)
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        driver = _DRIVERS[parsed.drivername.partition("+")[0]]
+    except (ArgumentError, KeyError) as error:
+        raise SettingsError(
+            "database_url must look like sqlite:///path/to/file.db or postgresql://user:password@host/name"
+        ) from error
+    return parsed.set(drivername=driver)
+
+
+def _sqlite(url: URL, durability: Durability, *, reading: bool) -> Engine:
+    # The reader's pool would keep connections of ended threads; opening one takes 0.1 ms.
+    options: dict[str, Any] = {"poolclass": NullPool} if reading else {"pool_size": 1, "max_overflow": 0}
+    engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": _BUSY_MS / 1000}, **options)
+    begin = "BEGIN" if reading else "BEGIN IMMEDIATE"
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: sqlite3.Connection, _: object) -> None:
+        connection.isolation_level = None  # the driver would begin transactions on its own, and too late
+        cursor = connection.cursor()
+        with suppress(sqlite3.OperationalError):  # of a file that is read-only, which says so again when it matters
+            cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute(f"PRAGMA synchronous={'FULL' if durability == 'durable' else 'NORMAL'}")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA cache_size=-16384")
+        if reading:
+            cursor.execute("PRAGMA query_only=ON")
+        else:
+            cursor.execute("PRAGMA wal_autocheckpoint=0")  # it would stall a commit; the keeper does it beside us
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _postgresql(url: URL, durability: Durability, *, size: int) -> Engine:
+    # Group commit pays for the fsync; without it a killed PostgreSQL could forget what we answered.
+    commit = "off" if durability == "async" else "on"
+    options = f"-c synchronous_commit={commit} -c timezone=UTC -c statement_timeout=30000 -c lock_timeout=5000"
+    return create_engine(
+        url,
+        pool_size=size,
+        max_overflow=0,
+        pool_pre_ping=False,
+        connect_args={"options": options, "connect_timeout": 5, "application_name": "embedrouter"},
+    )

@@ -1,0 +1,286 @@
+"""The tables. SQLite and PostgreSQL have the same ones.
+
+Times are integers: microseconds since 1970 UTC, but for `bucket` and `start`, which are seconds. Money is integer
+pico-USD. Names of columns with neither say what they count.
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+)
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# Small facts about the database itself, and counters: what keys changed last, up to when a table was pruned.
+marks: Final = Table(
+    "marks",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+# Gateway processes that use this database. One that has not been seen for a while is dead: its holds are released.
+instances: Final = Table(
+    "instances",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+)
+
+users: Final = Table(
+    "users",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("email", String(320), nullable=False, unique=True),  # lower case
+    Column("name", String(200), nullable=False),
+    Column("password_hash", String(255), nullable=False),  # argon2id
+    Column("role", String(16), nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("last_login_at", BigInteger),
+    CheckConstraint("role IN ('admin', 'member')", name="role"),
+)
+
+sessions: Final = Table(
+    "sessions",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),  # SHA-256, hex
+    Column("id", String(40), nullable=False, unique=True),  # to name it in lists without giving it away
+    Column("user_id", String(40), ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("user_agent", String(256)),
+)
+
+# One-time links: the first administrator's, and invitations.
+invites: Final = Table(
+    "invites",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),  # SHA-256, hex
+    Column("role", String(16), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
+
+# Failed logins by account name and by address (both hashed), for throttling.
+login_failures: Final = Table(
+    "login_failures",
+    metadata,
+    Column("subject_hash", String(64), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("blocked_until", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False, index=True),
+)
+
+workspaces: Final = Table(
+    "workspaces",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("slug", String(100), nullable=False, unique=True),
+    Column("in_rankings", Boolean, nullable=False),  # false: opted out of rankings and app pages
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+budgets: Final = Table(
+    "budgets",
+    metadata,
+    Column("workspace_id", String(36), ForeignKey("workspaces.id", ondelete="CASCADE"), nullable=False),
+    Column("period", String(8), nullable=False),  # day, week, month, total
+    Column("limit_pico", BigInteger, nullable=False),
+    PrimaryKeyConstraint("workspace_id", "period"),
+)
+
+api_keys: Final = Table(
+    "api_keys",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("hash", String(64), nullable=False, unique=True),  # SHA-256 of the key, hex: its public id
+    Column("label", String(64), nullable=False),  # masked
+    Column("name", String(200), nullable=False),
+    Column("source", String(16), nullable=False),  # api, cli, page, environment, first
+    Column("management", Boolean, nullable=False),
+    Column("owner_id", String(40), ForeignKey("users.id", ondelete="SET NULL"), index=True),
+    Column("workspace_id", String(36), ForeignKey("workspaces.id"), nullable=False, index=True),
+    Column("disabled", Boolean, nullable=False),
+    Column("private", Boolean, nullable=False),  # kept out of rankings and app pages
+    Column("limit_pico", BigInteger),
+    Column("limit_reset", String(8)),  # day, week, month; null: never
+    Column("include_byok_in_limit", Boolean, nullable=False),
+    Column("requests_per_minute", Integer),
+    Column("tokens_per_minute", BigInteger),
+    Column("max_concurrent", Integer),
+    Column("external_user", String(256)),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger),
+    Column("expires_at", BigInteger),
+    Column("deleted_at", BigInteger),
+    Column("revision", BigInteger, nullable=False, index=True),  # grows with every change of any key
+    sqlite_autoincrement=True,
+)
+
+accounts: Final = Table(
+    "accounts",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("credited_pico", BigInteger, nullable=False),  # all top-ups and adjustments
+)
+
+# Every movement of money. Charges are one entry a key and UTC day, grown by each generation in its own transaction.
+ledger: Final = Table(
+    "ledger",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("account_id", String(36), ForeignKey("accounts.id"), nullable=False),
+    Column("kind", String(16), nullable=False),  # top_up, adjustment, usage
+    Column("amount_pico", BigInteger, nullable=False),  # what it adds to the balance
+    Column("created_at", BigInteger, nullable=False, index=True),
+    Column("actor", String(200), nullable=False),
+    Column("reason", String(500), nullable=False),
+    Column("idempotency_key", String(255), unique=True),
+    Column("key_id", Integer),  # of usage
+    Column("day", BigInteger),  # of usage: its UTC midnight, in seconds
+)
+
+# What was spent and is held, by who and when: the counters that limits are held against.
+spending: Final = Table(
+    "spending",
+    metadata,
+    Column("scope", String(12), nullable=False),  # account, workspace, key
+    Column("scope_id", String(36), nullable=False),
+    Column("period", String(8), nullable=False),  # total, day, week, month
+    Column("start", BigInteger, nullable=False),  # the period's first second, UTC; 0 for total
+    Column("spent_pico", BigInteger, nullable=False),
+    Column("held_pico", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("scope", "scope_id", "period", "start"),
+    CheckConstraint("held_pico >= 0", name="held"),
+)
+
+# Reserved money of requests under way.
+holds: Final = Table(
+    "holds",
+    metadata,
+    Column("id", String(64), primary_key=True),  # the generation's
+    Column("instance_id", String(32), nullable=False, index=True),
+    Column("key_id", Integer, nullable=False, index=True),
+    Column("amount_pico", BigInteger, nullable=False),
+    Column("claims", Text, nullable=False),  # JSON: the rows of `spending` it is held in
+    Column("created_at", BigInteger, nullable=False),
+)
+
+# GCRA: the theoretical arrival times of a key's requests and tokens, in nanoseconds.
+key_rates: Final = Table(
+    "key_rates",
+    metadata,
+    Column("key_id", Integer, primary_key=True, autoincrement=False),
+    Column("requests_tat", BigInteger, nullable=False),
+    Column("tokens_tat", BigInteger, nullable=False),
+)
+
+apps: Final = Table(
+    "apps",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("url", String(512), nullable=False, unique=True),
+    Column("title", String(120)),
+    Column("categories", Text, nullable=False),  # comma-separated
+    Column("created_at", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# One row a request, written with its money. Prompts are not here.
+generations: Final = Table(
+    "generations",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("key_id", Integer, nullable=False),
+    Column("workspace_id", String(36), nullable=False),
+    Column("owner_id", String(40)),
+    Column("app_id", Integer, nullable=False),  # 0: none
+    Column("public", Boolean, nullable=False),  # counts in rankings
+    Column("api_type", String(16), nullable=False),
+    Column("model", String(200), nullable=False),  # slug
+    Column("model_permaslug", String(200), nullable=False),
+    Column("endpoint", String(200), nullable=False),  # tag
+    Column("provider_name", String(200), nullable=False),
+    Column("status", Integer, nullable=False),  # HTTP
+    Column("error_type", String(40)),
+    Column("cancelled", Boolean, nullable=False),
+    Column("inputs", Integer, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("cost_pico", BigInteger, nullable=False),
+    Column("is_byok", Boolean, nullable=False),
+    Column("latency_us", BigInteger, nullable=False),  # from the request's head to its settlement
+    Column("generation_us", BigInteger, nullable=False),  # of it, the provider's part
+    Column("attempts", Text, nullable=False),  # JSON, as in provider_responses
+    Column("origin", String(512), nullable=False),
+    Column("http_referer", String(512)),
+    Column("user_agent", String(256)),
+    Column("external_user", String(256)),
+    Column("session_id", String(256)),
+    Column("request_id", String(128)),
+    Column("cache_source_id", String(64)),
+    Index("ix_generations_created_at", "created_at"),
+    Index("ix_generations_key_id_created_at", "key_id", "created_at"),
+)
+
+# Only where the operator switched storing on.
+generation_contents: Final = Table(
+    "generation_contents",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("created_at", BigInteger, nullable=False, index=True),
+    Column("prompt", Text, nullable=False),  # JSON: the inputs
+)
+
+# Sums of generations by quarter of an hour, which fits every time zone's days. Grown with each generation.
+usage: Final = Table(
+    "usage",
+    metadata,
+    Column("bucket", BigInteger, nullable=False),
+    Column("key_id", Integer, nullable=False),
+    Column("workspace_id", String(36), nullable=False),
+    Column("model_permaslug", String(200), nullable=False),
+    Column("endpoint", String(200), nullable=False),
+    Column("app_id", Integer, nullable=False),
+    Column("public", Boolean, nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("provider_name", String(200), nullable=False),
+    Column("requests", BigInteger, nullable=False),
+    Column("failures", BigInteger, nullable=False),  # of them, not answered with 200
+    Column("cache_hits", BigInteger, nullable=False),
+    Column("inputs", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("cost_pico", BigInteger, nullable=False),
+    Column("latency_us", BigInteger, nullable=False),
+    Column("generation_us", BigInteger, nullable=False),
+    PrimaryKeyConstraint("bucket", "key_id", "workspace_id", "model_permaslug", "endpoint", "app_id", "public"),
+)

@@ -1,0 +1,183 @@
+"""The one writer: a thread that commits in groups what all requests want written.
+
+Whoever wants something written submits a handler and a payload. The thread takes all that wait, gives each handler its
+payloads at once, and commits; so under load many requests share one transaction, and without load nobody waits for
+company. A handler answers for each of its payloads with a result, or with an exception for that payload alone.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, Final, NamedTuple, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from embedrouter.errors import OverloadedError
+from embedrouter.store.database import Database, unavailable
+
+log = logging.getLogger(__name__)
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+_GROUP: Final = 1024  # works in one transaction
+_WAITING: Final = 50_000  # works; beyond, writing is refused
+
+
+class Batch(NamedTuple):
+    """What a handler works with: an open transaction."""
+
+    connection: Connection
+    database: Database
+    again: bool  # an earlier try may have been committed although the connection broke: look before you add
+
+
+Handler = Callable[[Batch, Sequence[P]], Sequence[R | Exception]]
+"""Writes all payloads; answers with one result, or exception, for each, in order."""
+
+
+class _Work(NamedTuple):
+    handler: Handler[Any, Any]
+    payload: Any
+    future: "Future[Any] | asyncio.Future[Any]"
+    loop: asyncio.AbstractEventLoop | None
+
+
+class Writer:
+    """Thread-safe. Close it to write what waits and stop the thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: deque[_Work] = deque()
+        self._wake = threading.Condition()
+        self._closing = False
+        self.failing = False  # the last transaction could not be had: the database is locked, full, away
+        self.commits = 0
+        self.watcher: Callable[[int, float], None] = lambda _works, _seconds: None
+        self._thread = threading.Thread(target=self._run, name="embedrouter-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, handler: Handler[P, R], payload: P) -> "Future[R]":
+        """Have it written, from any thread. The future raises StoreUnavailableError; cancelling it does nothing."""
+        future: Future[R] = Future()
+        future.set_running_or_notify_cancel()
+        self._put(_Work(handler, payload, future, None))
+        return future
+
+    def write(self, handler: Handler[P, R], payload: P) -> "asyncio.Future[R]":
+        """Have it written, from an event loop. What was submitted is written also when nobody waits for it."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[R] = loop.create_future()
+        self._put(_Work(handler, payload, future, loop))
+        return future
+
+    @property
+    def waiting(self) -> int:
+        """Works that wait."""
+        return len(self._waiting)
+
+    def close(self, timeout: float | None = None) -> None:
+        """Write what waits, at most `timeout` seconds, and stop."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join(timeout)
+
+    def _put(self, work: _Work) -> None:
+        with self._wake:
+            if self._closing:
+                raise OverloadedError("the server is shutting down; try again", retry_after=5)
+            if len(self._waiting) >= _WAITING:
+                raise OverloadedError("the database cannot keep up; try again", retry_after=2)
+            self._waiting.append(work)
+            self._wake.notify()
+
+    # --- the writer's thread
+
+    def _run(self) -> None:
+        while works := self._take():
+            started = time.perf_counter()
+            results = self._written(works)
+            self.watcher(len(works), time.perf_counter() - started)
+            _deliver(works, results)
+
+    def _take(self) -> list[_Work]:
+        with self._wake:
+            while not self._waiting and not self._closing:
+                self._wake.wait()
+            return [self._waiting.popleft() for _ in range(min(_GROUP, len(self._waiting)))]
+
+    def _written(self, works: Sequence[_Work]) -> list[Any]:
+        try:
+            results = self._transact(works, again=False)
+        except (OperationalError, InterfaceError) as error:
+            return self._after_break(works, error)
+        except Exception as error:
+            if len(works) > 1:  # one of them is at fault: each by itself, then
+                return [result for work in works for result in self._written([work])]
+            log.exception("writing to the database failed")
+            return [error]
+        self.failing = False
+        return results
+
+    def _after_break(self, works: Sequence[_Work], error: DBAPIError) -> list[Any]:
+        """Once more if the connection broke: the first try may even have been committed."""
+        self._database.forget_connections()
+        if error.connection_invalidated:
+            try:
+                results = self._transact(works, again=True)
+            except Exception as second:
+                log.warning("the database is still away: %s", type(second).__name__)
+                self._database.forget_connections()
+            else:
+                self.failing = False
+                return results
+        if not self.failing:
+            log.error("the database cannot be written: %s", error.orig)
+        self.failing = True
+        return [unavailable(error)] * len(works)
+
+    def _transact(self, works: Sequence[_Work], *, again: bool) -> list[Any]:
+        groups: dict[Handler[Any, Any], list[int]] = {}
+        for index, work in enumerate(works):
+            groups.setdefault(work.handler, []).append(index)
+        results: list[Any] = [None] * len(works)
+        with self._database.write_engine.begin() as connection:
+            batch = Batch(connection, self._database, again)
+            for handler, indices in groups.items():
+                answers = handler(batch, [works[index].payload for index in indices])
+                for index, answer in zip(indices, answers, strict=True):
+                    results[index] = answer
+        self.commits += 1
+        return results
+
+
+def _deliver(works: Sequence[_Work], results: Sequence[Any]) -> None:
+    """Wake who waits: one call a loop, since each wakes it through a pipe."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
+    for work, result in zip(works, results, strict=True):
+        if work.loop is not None:
+            by_loop.setdefault(work.loop, []).append((work.future, result))  # type: ignore[arg-type]
+        else:
+            _settle(work.future, result)
+    for loop, settled in by_loop.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_settle_all, settled)
+
+
+def _settle_all(settled: list[tuple["asyncio.Future[Any]", Any]]) -> None:
+    for future, result in settled:
+        if not future.done():
+            _settle(future, result)
+
+
+def _settle(future: "Future[Any] | asyncio.Future[Any]", result: Any) -> None:
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
