@@ -156,7 +156,7 @@ def _claims(batch: Batch, requests: Sequence[Hold]) -> EmbedRouterError | None:
         for claim in request.claims:
             sums[claim] += request.amount_pico
     for claim, amount in sorted(sums.items()):
-        if _CLAIM[claim.scope].run(batch, [_parameters(claim, amount)]).rowcount != 1:
+        if _CLAIM[claim.scope].run(batch, [_parameters(claim, amount)]) != 1:
             return _refused(batch, claim, requests[-1])
     return None
 
@@ -177,7 +177,7 @@ def _rates(batch: Batch, requests: Sequence[Hold]) -> EmbedRouterError | None:
                 continue
             cost = -(-amount * MINUTE // limit)
             given = {"of_key": key_id, "now": now, "cost": cost, "ahead": now + MINUTE - cost}
-            if cost > MINUTE or _RATE[column.name].run(batch, [given]).rowcount != 1:
+            if cost > MINUTE or _RATE[column.name].run(batch, [given]) != 1:
                 return _too_fast(batch, column, limit, amount, cost, key_id, now)
     return None
 

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from embedrouter.errors import SettingsError, StoreUnavailableError
@@ -56,6 +56,12 @@ class Database:
     def name(self) -> str:
         """For people: without a password."""
         return self.url.render_as_string(hide_password=True)
+
+    @property
+    def failures(self) -> tuple[type[Exception], ...]:
+        """What is raised when the database is locked, full, read-only or away: by SQLAlchemy or by the driver."""
+        driver = self.write_engine.dialect.loaded_dbapi
+        return (OperationalError, InterfaceError, driver.OperationalError, driver.InterfaceError)
 
     def insert(self, table: Table) -> Insert:
         """An INSERT of this dialect, which knows ON CONFLICT."""
@@ -99,6 +105,12 @@ class Database:
         """Close all connections; the last one to leave SQLite tidies its WAL away."""
         self._threads.shutdown()
         self.forget_connections()
+
+
+def cause(error: Exception) -> str:
+    """The driver's own words, on one line, for logs."""
+    told = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    return " ".join(str(told).split()) or type(told).__name__
 
 
 def unavailable(error: Exception) -> StoreUnavailableError:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from embedrouter.errors import SettingsError, StoreError
-from embedrouter.store.database import Database
+from embedrouter.store.database import Database, cause
 from embedrouter.store.tables import metadata
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def migrate(database: Database) -> str:
                 _upgrade(connection, script, head)
             _require_complete(connection, head)
     except DBAPIError as error:
-        raise SettingsError(f"cannot use the database {database.name}: {_cause(error)}") from error
+        raise SettingsError(f"cannot use the database {database.name}: {cause(error)}") from error
     return head
 
 
@@ -55,7 +55,7 @@ def version(database: Database) -> str | None:
     try:
         return _version_of(database)
     except DBAPIError as error:
-        raise SettingsError(f"cannot use the database {database.name}: {_cause(error)}") from error
+        raise SettingsError(f"cannot use the database {database.name}: {cause(error)}") from error
 
 
 def backup(database: Database, target: Path) -> Path:
@@ -152,7 +152,3 @@ def _make_folder(path: Path) -> None:
 def _backup_path(path: Path) -> Path:
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     return path.with_name(f"{path.stem}-before-upgrade-{stamp}{path.suffix}")
-
-
-def _cause(error: DBAPIError) -> str:
-    return str(error.orig).strip().splitlines()[0] if error.orig else "unknown"

@@ -1,12 +1,12 @@
-"""Statements of the hot path: written with SQLAlchemy, compiled once a dialect, run by the driver.
+"""Statements of the hot path: written with SQLAlchemy, compiled once a dialect, run by the driver's own cursor.
 
-Building and caching a statement anew costs SQLAlchemy ten times what SQLite needs to run it.
+Building a statement anew costs SQLAlchemy ten times what SQLite needs to run it, and its execution three times.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import CursorResult, Insert, Table
+from sqlalchemy import Insert, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import UpdateBase
 
@@ -30,8 +30,8 @@ class Statement:
         self._build = build
         self._compiled: dict[str, _Compiled] = {}
 
-    def run(self, batch: Batch, rows: Sequence[Mapping[str, Any]]) -> CursorResult[Any]:
-        """Run it for one row or more, given as {parameter or column: value}."""
+    def run(self, batch: Batch, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Run it for one row or more, given as {parameter or column: value}; how many rows it changed."""
         dialect = batch.connection.dialect
         found = self._compiled.get(dialect.name)
         if found is None:
@@ -46,4 +46,9 @@ class Statement:
             values: Any = [tuple([row[name] for name in found.order]) for row in whole]
         else:
             values = [dict(row) for row in whole]
-        return batch.connection.exec_driver_sql(found.sql, values if len(values) > 1 else values[0])
+        cursor = batch.cursor
+        if len(values) == 1:
+            cursor.execute(found.sql, values[0])
+        else:
+            cursor.executemany(found.sql, values)
+        return int(cursor.rowcount)

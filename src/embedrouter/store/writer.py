@@ -12,13 +12,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Final, NamedTuple, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from embedrouter.errors import OverloadedError
-from embedrouter.store.database import Database, unavailable
+from embedrouter.store.database import Database, cause, unavailable
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ class Batch(NamedTuple):
     """What a handler works with: an open transaction."""
 
     connection: Connection
+    cursor: Any  # the driver's own, in the same transaction, for what must be quick
     database: Database
     again: bool  # an earlier try may have been committed although the connection broke: look before you add
 
@@ -56,6 +57,7 @@ class Writer:
         self._waiting: deque[_Work] = deque()
         self._wake = threading.Condition()
         self._closing = False
+        self._connection: Connection | None = None  # the thread's
         self.failing = False  # the last transaction could not be had: the database is locked, full, away
         self.commits = 0
         self.watcher: Callable[[int, float], None] = lambda _works, _seconds: None
@@ -105,6 +107,7 @@ class Writer:
             results = self._written(works)
             self.watcher(len(works), time.perf_counter() - started)
             _deliver(works, results)
+        self._disconnect()
 
     def _take(self) -> list[_Work]:
         with self._wake:
@@ -115,8 +118,8 @@ class Writer:
     def _written(self, works: Sequence[_Work]) -> list[Any]:
         try:
             results = self._transact(works, again=False)
-        except (OperationalError, InterfaceError) as error:
-            return self._after_break(works, error)
+        except self._database.failures as error:
+            return self._after_failure(works, error)
         except Exception as error:
             if len(works) > 1:  # one of them is at fault: each by itself, then
                 return [result for work in works for result in self._written([work])]
@@ -125,36 +128,54 @@ class Writer:
         self.failing = False
         return results
 
-    def _after_break(self, works: Sequence[_Work], error: DBAPIError) -> list[Any]:
-        """Once more if the connection broke: the first try may even have been committed."""
-        self._database.forget_connections()
-        if error.connection_invalidated:
+    def _after_failure(self, works: Sequence[_Work], error: Exception) -> list[Any]:
+        """Once more where the connection may have broken: the first try may even have been committed."""
+        self._disconnect()
+        if not self._database.is_sqlite:
             try:
                 results = self._transact(works, again=True)
             except Exception as second:
                 log.warning("the database is still away: %s", type(second).__name__)
-                self._database.forget_connections()
+                self._disconnect()
             else:
                 self.failing = False
                 return results
         if not self.failing:
-            log.error("the database cannot be written: %s", error.orig)
+            log.error("the database cannot be written: %s", cause(error))
         self.failing = True
         return [unavailable(error)] * len(works)
+
+    def _disconnect(self) -> None:
+        """The next use connects anew. SQLite keeps a file it once could only read read-only."""
+        if self._connection is not None:
+            with suppress(*self._database.failures):
+                self._connection.invalidate()
+                self._connection.close()
+            self._connection = None
+        self._database.forget_connections()
 
     def _transact(self, works: Sequence[_Work], *, again: bool) -> list[Any]:
         groups: dict[Handler[Any, Any], list[int]] = {}
         for index, work in enumerate(works):
             groups.setdefault(work.handler, []).append(index)
         results: list[Any] = [None] * len(works)
-        with self._database.write_engine.begin() as connection:
-            batch = Batch(connection, self._database, again)
+        connection = self._connected()
+        with connection.begin():
+            cursor = connection.connection.cursor()
+            batch = Batch(connection, cursor, self._database, again)
             for handler, indices in groups.items():
                 answers = handler(batch, [works[index].payload for index in indices])
                 for index, answer in zip(indices, answers, strict=True):
                     results[index] = answer
+            cursor.close()
         self.commits += 1
         return results
+
+    def _connected(self) -> Connection:
+        """One connection for as long as it works: taking it from the pool for each transaction takes as long as SQL."""
+        if self._connection is None or self._connection.closed or self._connection.invalidated:
+            self._connection = self._database.write_engine.connect()
+        return self._connection
 
 
 def _deliver(works: Sequence[_Work], results: Sequence[Any]) -> None:
