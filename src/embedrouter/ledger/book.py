@@ -120,7 +120,7 @@ def _failed(done: "asyncio.Future[Any]") -> bool:
 
 
 def _beat(batch: Batch, living: Sequence[Instance]) -> Sequence[None]:
-    at = now()
+    at = batch.database.now(batch.connection)
     added = batch.database.insert(instances)
     seen = added.on_conflict_do_update(index_elements=[instances.c.id], set_={"seen_at": at})
     batch.connection.execute(seen, [{**instance._asdict(), "seen_at": at} for instance in living])

@@ -6,6 +6,7 @@ SQLite runs in WAL mode, so reading never waits for writing. Every write goes th
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -28,6 +29,9 @@ Insert = sqlite.Insert | postgresql.Insert
 READERS: Final = 4
 _BUSY_MS: Final = 2_000  # how long SQLite waits for another process's lock before we answer 503
 _RETRY_AFTER: Final = 2  # seconds, told to clients
+_BIG_WAL: Final = 64 * 1024 * 1024  # bytes
+_WRITERS: Final = 0x6C656467  # names our advisory lock among PostgreSQL's
+_CLOCK: Final = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint"
 _DRIVERS: Final = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
 
@@ -83,8 +87,31 @@ class Database:
         """Of SQLite's files; 0 for PostgreSQL, which has its own tools."""
         if self.path is None:
             return 0
-        files = (self.path, self.path.with_name(self.path.name + "-wal"))
-        return sum(file.stat().st_size for file in files if file.exists())
+        return _size(self.path) + _size(self.path, "-wal")
+
+    def serialise(self, connection: Connection) -> None:
+        """Let no other process write before this transaction ends, as SQLite does by itself.
+
+        They all grow the same account's row, so they would wait for each other anyway; so they cannot deadlock.
+        """
+        if not self.is_sqlite:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS})")
+
+    def now(self, connection: Connection) -> int:
+        """Microseconds since 1970 by the one clock that all processes share."""
+        if self.is_sqlite:
+            return time.time_ns() // 1000
+        return int(connection.exec_driver_sql(_CLOCK).scalar_one())
+
+    def bound_wal(self, connection: Connection) -> None:
+        """Under steady load SQLite's WAL never starts anew by itself: make it, between transactions, if it is big."""
+        if self.path is None or _size(self.path, "-wal") < _BIG_WAL:
+            return
+        cursor = connection.connection.cursor()
+        cursor.execute("PRAGMA busy_timeout=20")  # a reader that is slower than that: the next time, then
+        cursor.execute("PRAGMA wal_checkpoint(RESTART)")
+        cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+        cursor.close()
 
     def checkpoint(self) -> None:
         """Move what SQLite's WAL gathered into the file; neither readers nor the writer wait for it."""
@@ -105,6 +132,11 @@ class Database:
         """Close all connections; the last one to leave SQLite tidies its WAL away."""
         self._threads.shutdown()
         self.forget_connections()
+
+
+def _size(path: Path, suffix: str = "") -> int:
+    file = path.with_name(path.name + suffix)
+    return file.stat().st_size if file.exists() else 0
 
 
 def cause(error: Exception) -> str:

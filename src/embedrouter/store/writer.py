@@ -26,6 +26,7 @@ P = TypeVar("P")
 R = TypeVar("R")
 
 _GROUP: Final = 1024  # works in one transaction
+_TIDY: Final = 256  # transactions between looks at the size of SQLite's WAL
 _WAITING: Final = 50_000  # works; beyond, writing is refused
 
 
@@ -161,6 +162,7 @@ class Writer:
         results: list[Any] = [None] * len(works)
         connection = self._connected()
         with connection.begin():
+            self._database.serialise(connection)
             cursor = connection.connection.cursor()
             batch = Batch(connection, cursor, self._database, again)
             for handler, indices in groups.items():
@@ -169,6 +171,8 @@ class Writer:
                     results[index] = answer
             cursor.close()
         self.commits += 1
+        if self.commits % _TIDY == 0:
+            self._database.bound_wal(connection)
         return results
 
     def _connected(self) -> Connection:
