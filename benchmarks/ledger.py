@@ -21,9 +21,10 @@ import texts
 from client import ClosedLoop, body, closed_loop, settle
 from common import HERE, Spread, announce, machine, model_folder, number, save, table
 from embedrouter.accounts import first
-from embedrouter.accounts.first import ACCOUNT, WORKSPACE
+from embedrouter.accounts.first import WORKSPACE
 from embedrouter.ledger import doctor, generations
 from embedrouter.ledger.book import now
+from embedrouter.ledger.credits import ACCOUNT
 from embedrouter.ledger.generations import Attempt, Generation, Settlement, attempts_json
 from embedrouter.ledger.holds import Payer
 from embedrouter.store import Database, Writer

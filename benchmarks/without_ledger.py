@@ -3,32 +3,30 @@
 Keys are still looked up; nothing is held, nothing is written.
 """
 
+from unittest.mock import patch
+
 from embedrouter.cli import main
 from embedrouter.ledger.book import Ledger
 from embedrouter.ledger.generations import Settlement
 from embedrouter.ledger.holds import Hold, Payer
 
 
-async def hold(self: Ledger, payer: Payer, generation_id: str, amount: int, tokens: int, at: int) -> Hold:
-    return Hold(generation_id, self.instance.id, payer, (), amount, tokens, at)
+class NoLedger(Ledger):
+    """Takes everything and does nothing."""
 
+    async def hold(self, payer: Payer, generation_id: str, amount_pico: int, tokens: int, at: int) -> Hold:
+        return Hold(generation_id, self.instance.id, payer, (), amount_pico, tokens, at)
 
-async def settle(_: Ledger, __: Settlement) -> None:
-    return None
+    async def settle(self, settlement: Settlement) -> None:
+        pass
 
+    def give_back(self, hold: Hold) -> None:
+        pass
 
-def give_back(_: Ledger, __: Hold) -> None:
-    return None
+    def note(self, settlement: Settlement) -> None:
+        pass
 
-
-def note(_: Ledger, __: Settlement) -> None:
-    return None
-
-
-Ledger.hold = hold  # type: ignore[method-assign]
-Ledger.settle = settle  # type: ignore[method-assign]
-Ledger.give_back = give_back  # type: ignore[method-assign]
-Ledger.note = note  # type: ignore[method-assign]
 
 if __name__ == "__main__":
-    main()
+    with patch("embedrouter.app.Ledger", NoLedger):
+        main()
