@@ -1,0 +1,34 @@
+"""The command line. What a command needs beyond its options it imports when it runs, so that each starts fast."""
+
+import typer
+
+from embedrouter.cli import embedding, model, server
+
+app = typer.Typer(
+    name="embedrouter",
+    help="Text embeddings that you run yourself: all-MiniLM-L6-v2 over the OpenRouter and OpenAI API.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+app.command()(server.serve)
+app.command()(embedding.embed)
+app.command()(embedding.similarity)
+app.command()(embedding.bench)
+
+# One module a group of commands, each with its Typer named `app`.
+app.add_typer(model.app, name="model")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from embedrouter import __version__
+
+    typer.echo(__version__)
+
+
+def main() -> None:
+    """The console script."""
+    app()

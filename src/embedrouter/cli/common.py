@@ -1,0 +1,118 @@
+"""What the commands share: options, how errors are told, how the model is opened."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from embedrouter.errors import EmbedRouterError
+from embedrouter.settings import EngineName, Precision, Settings
+
+
+def from_variable(variable: str, text: str) -> str:
+    """An option's help with the environment variable that sets the same."""
+    return f"{text} [dim]EMBEDROUTER_{variable}[/dim]"
+
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help=from_variable("CONFIG", "A TOML file of settings."), show_default=False)
+]
+EngineOption = Annotated[
+    EngineName | None, typer.Option(help=from_variable("ENGINE", "What computes."), show_default="auto")
+]
+PrecisionOption = Annotated[
+    Precision | None,
+    typer.Option(
+        help=from_variable(
+            "PRECISION", "bfloat16 is faster where the CPU has it; int8 is faster still, and less exact."
+        ),
+        show_default="auto",
+    ),
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option(help=from_variable("THREADS", "Cores to use; 0 for all available."), show_default="0")
+]
+ModelDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        help=from_variable("MODEL_DIR", "A folder with the model's files; else the cache."), show_default=False
+    ),
+]
+CacheDirOption = Annotated[
+    Path | None, typer.Option(help=from_variable("CACHE_DIR", "Where fetched weights are kept."), show_default=False)
+]
+OfflineOption = Annotated[
+    bool | None,
+    typer.Option("--offline", help=from_variable("OFFLINE", "Never reach for the network."), show_default=False),
+]
+DataDirOption = Annotated[
+    Path | None, typer.Option(help=from_variable("DATA_DIR", "Where state is kept."), show_default=False)
+]
+DatabaseUrlOption = Annotated[
+    str | None,
+    typer.Option(
+        help=from_variable("DATABASE_URL", "sqlite:///file or postgresql://...; else a file in the data folder."),
+        show_default=False,
+    ),
+]
+
+
+def say(text: str) -> None:
+    """A line on standard output."""
+    print(text, flush=True)
+
+
+def note(line: str) -> None:
+    """A line on standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Our own errors end the command with one clear line and status 2; Ctrl-C with 130."""
+    try:
+        yield
+    except EmbedRouterError as error:
+        note(f"embedrouter: {error.message}")
+        raise typer.Exit(2) from error
+    except KeyboardInterrupt as error:
+        note("stopped")
+        raise typer.Exit(130) from error
+
+
+def model_flags(
+    model_dir: Path | None,
+    offline: bool | None,
+    engine: EngineName | None,
+    precision: Precision | None,
+    threads: int | None,
+) -> dict[str, Any]:
+    """Flags of the commands that compute, as `settings.load` takes them."""
+    return {
+        "model_dir": model_dir,
+        "offline": offline,
+        "engine": engine,
+        "precision": precision,
+        "threads": threads,
+    }
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Any]:
+    """The model, loaded; closed in the end."""
+    from embedrouter.minilm import MiniLM
+
+    with MiniLM(
+        settings.model_dir,
+        engine=settings.engine,
+        precision=settings.precision,
+        threads=settings.threads,
+        native_path=settings.native_path,
+        cache_dir=settings.cache_dir,
+        offline=settings.offline,
+        report=note,
+    ) as model:
+        yield model
