@@ -63,21 +63,27 @@ def _check(name: str, secret: str) -> None:
         )
 
 
+def furnish(batch: Batch, times: Sequence[int]) -> Sequence[None]:
+    """The writer's handler: makes the workspace and the account, but no key. times: now, in microseconds."""
+    for now in times:
+        batch.connection.execute(
+            batch.database.insert(workspaces).on_conflict_do_nothing(),
+            {"id": WORKSPACE, "name": "Default", "slug": "default", "in_rankings": True, "created_at": now,
+             "updated_at": now},
+        )  # fmt: skip
+        batch.connection.execute(
+            batch.database.insert(accounts).on_conflict_do_nothing(), {"id": ACCOUNT, "credited_pico": 0}
+        )
+    return [None] * len(times)
+
+
 def _prepare(batch: Batch, wanted: Sequence[Wanted]) -> Sequence[FirstKey]:
     return [_prepared(batch, one) for one in wanted]
 
 
 def _prepared(batch: Batch, wanted: Wanted) -> FirstKey:
     now = time.time_ns() // 1000
-    insertion = batch.database.insert(workspaces).on_conflict_do_nothing()
-    batch.connection.execute(
-        insertion,
-        {"id": WORKSPACE, "name": "Default", "slug": "default", "in_rankings": True, "created_at": now,
-         "updated_at": now},
-    )  # fmt: skip
-    batch.connection.execute(
-        batch.database.insert(accounts).on_conflict_do_nothing(), {"id": ACCOUNT, "credited_pico": 0}
-    )
+    furnish(batch, [now])
     if wanted.management_key is not None:
         _named(batch, wanted.management_key, "Management key of the environment", now, management=True)
     if wanted.api_key is not None:

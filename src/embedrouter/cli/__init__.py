@@ -2,7 +2,8 @@
 
 import typer
 
-from embedrouter.cli import embedding, model, server
+from embedrouter.cli import backup, db, doctor, embedding, keys, model, server
+from embedrouter.cli.credits import app as credits_app
 
 app = typer.Typer(
     name="embedrouter",
@@ -16,8 +17,13 @@ app.command()(server.serve)
 app.command()(embedding.embed)
 app.command()(embedding.similarity)
 app.command()(embedding.bench)
+app.command()(doctor.doctor)
+app.command()(backup.backup)
 
 # One module a group of commands, each with its Typer named `app`.
+app.add_typer(keys.app, name="keys")
+app.add_typer(credits_app, name="credits")
+app.add_typer(db.app, name="db")
 app.add_typer(model.app, name="model")
 
 

@@ -1,14 +1,14 @@
 """What the commands share: options, how errors are told, how the model is opened."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from embedrouter.errors import EmbedRouterError
+from embedrouter.errors import EmbedRouterError, InvalidRequestError, StoreUnavailableError
 from embedrouter.settings import EngineName, Precision, Settings
 
 
@@ -58,6 +58,9 @@ DatabaseUrlOption = Annotated[
         show_default=False,
     ),
 ]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="One JSON document on standard output, nothing else.", show_default=False)
+]
 
 
 def say(text: str) -> None:
@@ -76,11 +79,19 @@ def told() -> Iterator[None]:
     try:
         yield
     except EmbedRouterError as error:
-        note(f"embedrouter: {error.message}")
+        note(f"embedrouter: {_words(error)}")
         raise typer.Exit(2) from error
     except KeyboardInterrupt as error:
         note("stopped")
         raise typer.Exit(130) from error
+
+
+def _words(error: EmbedRouterError) -> str:
+    if isinstance(error, StoreUnavailableError) and isinstance(error.__cause__, Exception):
+        from embedrouter.store.database import cause
+
+        return f"the database cannot be used: {cause(error.__cause__)}"
+    return error.message
 
 
 def model_flags(
@@ -116,3 +127,56 @@ def opened(settings: Settings) -> Iterator[Any]:
         report=note,
     ) as model:
         yield model
+
+
+def show(document: Any, as_json: bool, text: Callable[[], None]) -> None:
+    """The document as JSON, or what `text` prints for people."""
+    if as_json:
+        import msgspec
+
+        say(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    else:
+        text()
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table for people on a terminal; tab-separated lines for what reads a pipe."""
+    texts = [["" if value is None else str(value) for value in row] for row in rows]
+    if not sys.stdout.isatty():
+        for line in (columns, *texts):
+            say("\t".join(line))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(box=box.SIMPLE_HEAD)
+    for number, name in enumerate(columns):
+        drawn.add_column(name, no_wrap=number == 0, min_width=12 if number == 0 else None)
+    for line in texts:
+        drawn.add_row(*(value.replace("[", "\\[") for value in line))
+    Console().print(drawn)
+
+
+def facts(pairs: Sequence[tuple[str, object]]) -> None:
+    """Names and values, a line each."""
+    width = max(len(name) for name, _ in pairs) + 2
+    for name, value in pairs:
+        say(f"{name:<{width}}{'-' if value is None else value}")
+
+
+def moment(at: int | None) -> str | None:
+    """A time in microseconds, for people: UTC, to the second."""
+    from embedrouter.periods import iso
+
+    return None if at is None else f"{iso(at)[:19].replace('T', ' ')}Z"
+
+
+def money_of(name: str, text: str) -> int:
+    """Pico-USD of what was typed. Raises InvalidRequestError naming the option."""
+    from embedrouter.money import pico_usd
+
+    try:
+        return pico_usd(text)
+    except ValueError as error:
+        raise InvalidRequestError(f"{name}: {error}") from error

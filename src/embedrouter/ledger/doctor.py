@@ -1,20 +1,28 @@
 """The proof that the books agree: sum(ledger) = balances = generations = usage, or the row where they do not.
 
-Everything is read in one snapshot, so it may run beside a server under load.
+Everything is read in one snapshot, so it may run beside a server under load. The database compares and gives only what
+differs, so its size is no matter here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, func, select
+import msgspec
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, case, cast, func, literal, or_, select, union_all
 
+from embedrouter.ledger.book import DEAD_AFTER
 from embedrouter.ledger.generations import BUCKET
 from embedrouter.ledger.holds import CLAIMS
-from embedrouter.money import usd_text
-from embedrouter.periods import DAY, SECOND, start_of
-from embedrouter.store.tables import accounts, api_keys, generations, holds, ledger, marks, spending, usage
+from embedrouter.periods import DAY, PERIODS, SECOND, Period, start_of
+from embedrouter.store.tables import accounts, api_keys, generations, holds, instances, ledger, marks, spending, usage
 
 PRUNED: Final = "generations_pruned_until"  # in `marks`: microseconds; older generations may be gone
+USAGE_PRUNED: Final = "usage_pruned_until"  # in `marks`: microseconds; older rows of `usage` may be gone
+_KEYS_REVISION: Final = "keys_revision"  # in `marks`: what accounts count their changes by
+MOST: Final = 100  # findings of one check; who has more has them all for one reason
+_CHUNK: Final = 500  # keys looked at together
 
 
 class Finding(NamedTuple):
@@ -37,146 +45,264 @@ class Diagnosis(NamedTuple):
     findings: list[Finding]
 
 
+class Silent(NamedTuple):
+    """A gateway process that ended without signing off, and that no other has yet cleaned up after."""
+
+    id: str
+    host: str
+    pid: int
+    seen_at: int  # microseconds
+    holds: int
+
+
+class _Pruned(NamedTuple):
+    """Up to when rows may be gone, in microseconds."""
+
+    generations: int
+    usage: int
+
+
 def examine(connection: Connection) -> Diagnosis:
-    """All checks, in the connection's one snapshot."""
-    pruned = connection.execute(select(marks.c.value).where(marks.c.name == PRUNED)).scalar_one_or_none() or 0
-    findings = [
-        finding
-        for check in (_credits, _balances, _usage_entries, _buckets, _spending, _held, _charged)
-        for finding in check(connection, pruned)
-    ]
+    """All checks, in the connection's one snapshot; at most MOST findings of each."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    pruned = _Pruned(_mark(connection, PRUNED), _mark(connection, USAGE_PRUNED))
+    findings = [finding for check in _CHECKS for finding in islice(check(connection, pruned), MOST)]
     return Diagnosis(_count(connection, generations), _count(connection, ledger), findings)
 
 
-def _credits(connection: Connection, _: int) -> Iterator[Finding]:
+def silent(connection: Connection, at: int) -> list[Silent]:
+    """Processes that others take for dead at `at` (microseconds)."""
+    query = (
+        select(instances, func.count(holds.c.id).label("holds"))
+        .join_from(instances, holds, holds.c.instance_id == instances.c.id, isouter=True)
+        .where(instances.c.seen_at < at - DEAD_AFTER)
+        .group_by(instances.c.id)
+        .order_by(instances.c.seen_at)
+    )
+    return [Silent(row.id, row.host, row.pid, row.seen_at, row.holds) for row in connection.execute(query)]
+
+
+# --- money
+
+
+def _credits(connection: Connection, _: _Pruned) -> Iterator[Finding]:
     """Top-ups and adjustments make what an account says it was credited."""
-    sums = _totals(
-        connection,
-        select(ledger.c.account_id, func.sum(ledger.c.amount_pico))
-        .where(ledger.c.kind != "usage")
-        .group_by(ledger.c.account_id),
+    booked = select(ledger.c.account_id.label("account"), ledger.c.amount_pico.label("made"), _zero("kept")).where(
+        ledger.c.kind != "usage"
     )
-    for row in connection.execute(select(accounts)):
-        yield from _differ("credits of an account", row.id, sums.pop(row.id, 0), row.credited_pico)
-    for account_id, amount in sums.items():
-        yield Finding("credits of an account", account_id, usd_text(amount), "no account")
+    credited = select(accounts.c.id.label("account"), _zero("made"), accounts.c.credited_pico.label("kept"))
+    yield from _compare(connection, "credits of an account", ("account",), [booked, credited])
 
 
-def _balances(connection: Connection, _: int) -> Iterator[Finding]:
-    """The whole ledger makes the balance."""
-    spent = _totals(connection, select(spending.c.scope_id, spending.c.spent_pico).where(spending.c.scope == "account"))
-    sums = _totals(
-        connection, select(ledger.c.account_id, func.sum(ledger.c.amount_pico)).group_by(ledger.c.account_id)
+def _balances(connection: Connection, _: _Pruned) -> Iterator[Finding]:
+    """The whole ledger makes the balance: what was credited less what was spent."""
+    booked = select(ledger.c.account_id.label("account"), ledger.c.amount_pico.label("made"), _zero("kept"))
+    credited = select(accounts.c.id.label("account"), _zero("made"), accounts.c.credited_pico.label("kept"))
+    spent = select(spending.c.scope_id.label("account"), _zero("made"), (-spending.c.spent_pico).label("kept")).where(
+        spending.c.scope == "account"
     )
-    for row in connection.execute(select(accounts)):
-        yield from _differ("balance", row.id, sums.get(row.id, 0), row.credited_pico - spent.get(row.id, 0))
+    yield from _compare(connection, "balance", ("account",), [booked, credited, spent])
 
 
-def _usage_entries(connection: Connection, pruned: int) -> Iterator[Finding]:
-    """Each usage entry is the sum of its key's generations of that day."""
-    since = _next(pruned, DAY)
-    day = generations.c.created_at - generations.c.created_at % (DAY * SECOND)
-    made = _totals(
-        connection,
-        select(generations.c.key_id, day / SECOND, func.sum(generations.c.cost_pico))
-        .where(generations.c.created_at >= since * SECOND)
-        .group_by(generations.c.key_id, day),
-    )
-    booked = _totals(
-        connection,
-        select(ledger.c.key_id, ledger.c.day, -func.sum(ledger.c.amount_pico))
-        .where(ledger.c.kind == "usage", ledger.c.day >= since)
-        .group_by(ledger.c.key_id, ledger.c.day),
-    )
-    yield from _compare("usage entry of key and day", made, booked)
+def _usage_entries(connection: Connection, pruned: _Pruned) -> Iterator[Finding]:
+    """Each usage entry of the ledger is the sum of its key's generations of that day."""
+    since = _next(pruned.generations, DAY)
+    made = select(
+        generations.c.key_id,
+        _day_of(generations.c.created_at // SECOND).label("day"),
+        generations.c.cost_pico.label("made"),
+        _zero("kept"),
+    ).where(generations.c.created_at >= since * SECOND)
+    yield from _compare(connection, "usage entry of the ledger", ("key_id", "day"), [made, _booked(since)])
 
 
-def _buckets(connection: Connection, pruned: int) -> Iterator[Finding]:
-    """Each row of `usage` is the sum of its generations."""
-    since = _next(pruned, BUCKET)
-    bucket = generations.c.created_at - generations.c.created_at % (BUCKET * SECOND)
-    names = ("key_id", "workspace_id", "model_permaslug", "endpoint", "app_id", "public")
-    for metric, of_generations in (
-        ("requests", func.count()),
-        ("prompt_tokens", func.sum(generations.c.prompt_tokens)),
-        ("cost_pico", func.sum(generations.c.cost_pico)),
-        ("inputs", func.sum(generations.c.inputs)),
-        ("latency_us", func.sum(generations.c.latency_us)),
-        ("generation_us", func.sum(generations.c.generation_us)),
-        ("cache_hits", func.count(generations.c.cache_source_id)),
-    ):
-        columns = [generations.c[name] for name in names]
-        made = _totals(
-            connection,
-            select(bucket / SECOND, *columns, of_generations)
-            .where(generations.c.created_at >= since * SECOND)
-            .group_by(bucket, *columns),
+def _usage_days(connection: Connection, pruned: _Pruned) -> Iterator[Finding]:
+    """The same against `usage`, which reaches further back where generations are pruned."""
+    if pruned.usage >= pruned.generations:
+        return
+    since = _next(pruned.usage, DAY)
+    made = select(
+        usage.c.key_id, _day_of(usage.c.bucket).label("day"), usage.c.cost_pico.label("made"), _zero("kept")
+    ).where(usage.c.bucket >= since)
+    yield from _compare(connection, "usage entry of the ledger", ("key_id", "day"), [made, _booked(since)])
+
+
+def _spent_by_keys(connection: Connection, _: _Pruned) -> Iterator[Finding]:
+    """What a key spent, in each period, is the sum of its usage entries."""
+    booked = set(connection.execute(select(ledger.c.key_id).where(ledger.c.kind == "usage").distinct()).scalars())
+    kept = set(connection.execute(select(spending.c.scope_id).where(spending.c.scope == "key").distinct()).scalars())
+    ids = sorted({str(key_id) for key_id in booked} | kept)
+    for start in range(0, len(ids), _CHUNK):
+        some = ids[start : start + _CHUNK]
+        days = connection.execute(
+            select(ledger.c.key_id, ledger.c.day, -func.sum(ledger.c.amount_pico))
+            .where(ledger.c.kind == "usage", ledger.c.key_id.in_([int(of) for of in some if of.isdecimal()]))
+            .group_by(ledger.c.key_id, ledger.c.day)
         )
-        summed = _totals(
-            connection,
-            select(usage.c.bucket, *(usage.c[name] for name in names), usage.c[metric]).where(usage.c.bucket >= since),
-        )
-        yield from _compare(f"usage ({metric})", made, summed)
+        yield from _compare_spent(connection, "key", some, days)
 
 
-def _spending(connection: Connection, _: int) -> Iterator[Finding]:
-    """What each key, workspace and account spent, in each period, is the sum of its usage."""
-    for scope, column in (("key", usage.c.key_id), ("workspace", usage.c.workspace_id)):
-        made: dict[Any, int] = {}
-        per_day = usage.c.bucket - usage.c.bucket % DAY
-        for of, day, cost in connection.execute(
-            select(column, per_day, func.sum(usage.c.cost_pico)).group_by(column, per_day)
-        ):
-            for period in ("total", "day", "week", "month"):
-                key = (str(of), period, start_of(period, int(day) * SECOND))
-                made[key] = made.get(key, 0) + int(cost)
-        kept = _totals(
-            connection,
-            select(spending.c.scope_id, spending.c.period, spending.c.start, spending.c.spent_pico).where(
-                spending.c.scope == scope
-            ),
-        )
-        yield from _compare(f"spending of a {scope}", made, kept)
+def _spent_by_workspaces(connection: Connection, pruned: _Pruned) -> Iterator[Finding]:
+    """What a workspace spent, in each period that `usage` has wholly, is the sum of its usage."""
+    since = _next(pruned.usage, DAY)
+    days = connection.execute(
+        select(usage.c.workspace_id, _day_of(usage.c.bucket), func.sum(usage.c.cost_pico))
+        .where(usage.c.bucket >= since)
+        .group_by(usage.c.workspace_id, _day_of(usage.c.bucket))
+    )
+    yield from _compare_spent(connection, "workspace", None, days, since if pruned.usage else None)
 
 
-def _held(connection: Connection, _: int) -> Iterator[Finding]:
-    """What is held is the sum of the holds."""
+def _held(connection: Connection, _: _Pruned) -> Iterator[Finding]:
+    """What is held is the sum of the holds; each of them has somebody who will let it go."""
     made: dict[Any, int] = {}
-    for row in connection.execute(select(holds.c.claims, holds.c.amount_pico)):
-        for claim in CLAIMS.decode(row.claims):
-            made[claim] = made.get(claim, 0) + row.amount_pico
+    for row in connection.execute(select(holds.c.id, holds.c.claims, holds.c.amount_pico)):
+        try:
+            claims = CLAIMS.decode(row.claims)
+        except msgspec.DecodeError:
+            yield Finding("hold", f"id={row.id}", "one with claims", "one whose claims cannot be read")
+            continue
+        for claim in claims:
+            made[tuple(claim)] = made.get(tuple(claim), 0) + row.amount_pico
     columns = (spending.c.scope, spending.c.scope_id, spending.c.period, spending.c.start)
-    kept = _totals(connection, select(*columns, spending.c.held_pico).where(spending.c.held_pico != 0))
-    yield from _compare("held money", made, kept)
+    kept = {
+        tuple(row[:-1]): row[-1]
+        for row in connection.execute(select(*columns, spending.c.held_pico).where(spending.c.held_pico != 0))
+    }
+    for key in sorted(made.keys() | kept.keys()):
+        named = _row(("scope", "scope_id", "period", "start"), key)
+        yield from _differ("held money", named, made.get(key, 0), kept.get(key, 0))
+    lost = select(holds.c.id, holds.c.instance_id).where(holds.c.instance_id.not_in(select(instances.c.id)))
+    for hold_id, instance_id in connection.execute(lost.order_by(holds.c.id).limit(MOST)):
+        yield Finding("hold", f"id={hold_id}", "of a process that is known", f"of {instance_id}, which is not")
 
 
-def _charged(connection: Connection, _: int) -> Iterator[Finding]:
-    """No generation of a key that never was, and none that cost something without having been answered."""
-    orphans = (
-        select(generations.c.id)
-        .where(generations.c.key_id.not_in(select(api_keys.c.id)))
-        .order_by(generations.c.id)
-        .limit(10)
+# --- usage
+
+
+def _buckets(connection: Connection, pruned: _Pruned) -> Iterator[Finding]:
+    """Each row of `usage` is the sum of its generations."""
+    since = max(_next(pruned.generations, BUCKET), _next(pruned.usage, BUCKET))
+    second = generations.c.created_at // SECOND
+    names = ("key_id", "workspace_id", "model_permaslug", "endpoint", "app_id", "public")
+    metrics: Mapping[str, Any] = {
+        "requests": literal(1),
+        "failures": _flag(generations.c.status != 200),
+        "cache_hits": _flag(generations.c.cache_source_id.is_not(None)),
+        "inputs": generations.c.inputs,
+        "prompt_tokens": generations.c.prompt_tokens,
+        "cost_pico": generations.c.cost_pico,
+        "latency_us": generations.c.latency_us,
+        "generation_us": generations.c.generation_us,
+    }
+    made = select(
+        (second - second % BUCKET).label("bucket"),
+        *(generations.c[name] for name in names),
+        *(cast(value, BigInteger).label(f"made_{name}") for name, value in metrics.items()),
+        *(_zero(f"kept_{name}") for name in metrics),
+    ).where(generations.c.created_at >= since * SECOND)
+    kept = select(
+        usage.c.bucket,
+        *(usage.c[name] for name in names),
+        *(_zero(f"made_{name}") for name in metrics),
+        *(usage.c[name].label(f"kept_{name}") for name in metrics),
+    ).where(usage.c.bucket >= since)
+    yield from _compare(connection, "usage", ("bucket", *names), [made, kept], tuple(metrics))
+
+
+# --- rows by themselves
+
+
+def _charged(connection: Connection, _: _Pruned) -> Iterator[Finding]:
+    """No generation of a key that never was, none that failed and cost something, none that earned money."""
+    for wrong, expected, found in (
+        (generations.c.key_id.not_in(select(api_keys.c.id)), "of a known key", "of an unknown key"),
+        ((generations.c.status != 200) & (generations.c.cost_pico != 0), "free, for it failed", "charged"),
+        (generations.c.cost_pico < 0, "of no negative cost", "of a negative one"),
+    ):
+        query = select(generations.c.id).where(wrong).order_by(generations.c.id).limit(MOST)
+        for generation_id in connection.execute(query).scalars():
+            yield Finding("generation", f"id={generation_id}", expected, found)
+
+
+def _revisions(connection: Connection, _: _Pruned) -> Iterator[Finding]:
+    """No key is newer than the newest change: running servers would not take in what changes next."""
+    newest = _mark(connection, _KEYS_REVISION)
+    query = select(api_keys.c.hash, api_keys.c.revision).where(api_keys.c.revision > newest).limit(MOST)
+    for row in connection.execute(query.order_by(api_keys.c.id)):
+        yield Finding("revision of a key", f"hash={row.hash}", f"at most {newest}", str(row.revision))
+
+
+_CHECKS: Final = (
+    _credits,
+    _balances,
+    _usage_entries,
+    _usage_days,
+    _buckets,
+    _spent_by_keys,
+    _spent_by_workspaces,
+    _held,
+    _charged,
+    _revisions,
+)
+
+
+# --- comparing
+
+
+def _compare(
+    connection: Connection,
+    check: str,
+    by: Sequence[str],
+    parts: Sequence[Select[Any]],
+    metrics: Sequence[str] = ("",),
+) -> Iterator[Finding]:
+    """Groups of the rows of `parts`, of which the sum of `made` is not the sum of `kept`, for one metric or several."""
+    pairs = [(f"made_{name}", f"kept_{name}") if name else ("made", "kept") for name in metrics]
+    rows = union_all(*parts).subquery()
+    sums = [(func.sum(rows.c[made]), func.sum(rows.c[kept])) for made, kept in pairs]
+    columns = [rows.c[name] for name in by]
+    query = (
+        select(*columns, *(total for pair in sums for total in pair))
+        .group_by(*columns)
+        .having(or_(*(made != kept for made, kept in sums)))
+        .order_by(*columns)
+        .limit(MOST)
     )
-    for generation_id in connection.execute(orphans).scalars():
-        yield Finding("generation", generation_id, "of a known key", "of an unknown key")
-    unanswered = select(generations.c.id).where(generations.c.status != 200, generations.c.cost_pico != 0).limit(10)
-    for generation_id in connection.execute(unanswered).scalars():
-        yield Finding("generation", generation_id, "free, for it failed", "charged")
+    for row in connection.execute(query):
+        values = row[len(by) :]
+        for index, name in enumerate(metrics):
+            told = f"{check} ({name})" if name else check
+            yield from _differ(told, _row(by, row), int(values[2 * index]), int(values[2 * index + 1]))
 
 
-def _totals(connection: Connection, query: Any) -> dict[Any, int]:
-    """Rows as {all columns but the last: the last}; a key of one column is bare."""
-    found: dict[Any, int] = {}
-    for *key, value in connection.execute(query):
-        whole = tuple(int(part) if not isinstance(part, str) else part for part in key)
-        found[whole if len(whole) > 1 else whole[0]] = int(value or 0)
-    return found
-
-
-def _compare(check: str, made: dict[Any, int], kept: dict[Any, int]) -> Iterator[Finding]:
-    for key in sorted(made.keys() | kept.keys(), key=str):
-        yield from _differ(check, ", ".join(map(str, key)), made.get(key, 0), kept.get(key, 0))
+def _compare_spent(
+    connection: Connection,
+    scope: str,
+    ids: Sequence[str] | None,
+    days: Iterable[Any],
+    since: int | None = None,
+) -> Iterator[Finding]:
+    """days: (id, first second of a day, pico-USD). since: only periods that begin then or later can be told."""
+    made: dict[tuple[str, Period, int], int] = {}
+    for of, day, cost in days:
+        for period in PERIODS:
+            try:
+                key = (str(of), period, start_of(period, int(day or 0) * SECOND))
+            except (OverflowError, ValueError):  # a damaged day, which another check names
+                continue
+            made[key] = made.get(key, 0) + int(cost)
+    query = select(spending.c.scope_id, spending.c.period, spending.c.start, spending.c.spent_pico).where(
+        spending.c.scope == scope
+    )
+    if ids is not None:
+        query = query.where(spending.c.scope_id.in_(ids))
+    kept = {(row.scope_id, row.period, row.start): row.spent_pico for row in connection.execute(query)}
+    for key in sorted(made.keys() | kept.keys()):
+        if since is None or (key[1] != "total" and key[2] >= since):
+            row = _row(("scope", "scope_id", "period", "start"), (scope, *key))
+            yield from _differ(f"spending of a {scope}", row, made.get(key, 0), kept.get(key, 0))
 
 
 def _differ(check: str, row: str, expected: int, found: int) -> Iterator[Finding]:
@@ -184,9 +310,47 @@ def _differ(check: str, row: str, expected: int, found: int) -> Iterator[Finding
         yield Finding(check, row, str(expected), str(found))
 
 
+def _row(names: Sequence[str], values: Sequence[Any]) -> str:
+    """`key_id=1, day=1767225600 (2026-01-01T00:00Z)`: enough for a WHERE."""
+    return ", ".join(
+        f"{name}={value}{_moment(value) if name in {'day', 'bucket', 'start'} else ''}"
+        for name, value in zip(names, values, strict=False)
+    )
+
+
+def _moment(second: Any) -> str:
+    try:
+        return f" ({datetime.fromtimestamp(int(second), UTC):%Y-%m-%dT%H:%MZ})" if second else ""
+    except (OverflowError, ValueError):  # a damaged one
+        return ""
+
+
+def _booked(since: int) -> Select[Any]:
+    return select(ledger.c.key_id, ledger.c.day, _zero("made"), (-ledger.c.amount_pico).label("kept")).where(
+        ledger.c.kind == "usage", or_(ledger.c.day >= since, ledger.c.day.is_(None))
+    )
+
+
+def _day_of(second: Any) -> ColumnElement[int]:
+    day: ColumnElement[int] = second - second % DAY
+    return day
+
+
+def _flag(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return case((condition, 1), else_=0)
+
+
+def _zero(name: str) -> ColumnElement[int]:
+    return literal(0, BigInteger).label(name)
+
+
 def _next(pruned: int, step: int) -> int:
     """The first second of the first whole step after what was pruned."""
     return -(-pruned // (step * SECOND)) * step
+
+
+def _mark(connection: Connection, name: str) -> int:
+    return int(connection.execute(select(marks.c.value).where(marks.c.name == name)).scalar_one_or_none() or 0)
 
 
 def _count(connection: Connection, table: Any) -> int:

@@ -44,16 +44,13 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.durability: Durability = durability
         if self.is_sqlite:
-            path = Path(self.url.database or "")
-            if not path.name:
-                raise SettingsError("database_url must name a file: sqlite:////var/lib/embedrouter/embedrouter.db")
-            self.path: Path | None = path
+            self.path: Path | None = Path(self.url.database or "")
             self.write_engine = _sqlite(self.url, durability, reading=False)
-            self._read_engine = _sqlite(self.url, durability, reading=True)
+            self.read_engine = _sqlite(self.url, durability, reading=True)
         else:
             self.path = None
-            self.write_engine = _postgresql(self.url, durability, size=1)
-            self._read_engine = _postgresql(self.url, durability, size=READERS)
+            self.write_engine = _postgresql(self.url, durability, reading=False)
+            self.read_engine = _postgresql(self.url, durability, reading=True)
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="embedrouter-reader")
 
     @property
@@ -74,7 +71,7 @@ class Database:
     def read_now(self, query: Callable[[Connection], T]) -> T:
         """Run a query in this thread, in one snapshot. Raises StoreUnavailableError."""
         try:
-            with self._read_engine.connect() as connection:
+            with self.read_engine.connect() as connection:
                 return query(connection)
         except DBAPIError as error:
             raise unavailable(error) from error
@@ -118,7 +115,7 @@ class Database:
         if self.path is None:
             return
         try:
-            with closing(self._read_engine.raw_connection()) as connection:
+            with closing(self.read_engine.raw_connection()) as connection:
                 connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
         except (DBAPIError, sqlite3.Error) as error:
             raise unavailable(error) from error
@@ -126,7 +123,7 @@ class Database:
     def forget_connections(self) -> None:
         """After a failure: the next use connects anew. SQLite keeps a file it once could only read read-only."""
         self.write_engine.dispose()
-        self._read_engine.dispose()
+        self.read_engine.dispose()
 
     def close(self) -> None:
         """Close all connections; the last one to leave SQLite tidies its WAL away."""
@@ -147,20 +144,30 @@ def cause(error: Exception) -> str:
 
 def unavailable(error: Exception) -> StoreUnavailableError:
     """What a failing database is told as; the cause stays inside."""
-    return StoreUnavailableError(
+    told = StoreUnavailableError(
         "the database cannot be used at the moment; nothing was charged, try again", retry_after=_RETRY_AFTER
-    ).with_traceback(error.__traceback__)
+    )
+    told.__cause__ = error
+    return told
 
 
 def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
         driver = _DRIVERS[parsed.drivername.partition("+")[0]]
-    except (ArgumentError, KeyError) as error:
+    except (ArgumentError, KeyError, ValueError):
         raise SettingsError(
             "database_url must look like sqlite:///path/to/file.db or postgresql://user:password@host/name"
-        ) from error
-    return parsed.set(drivername=driver)
+        ) from None  # the cause would show the password
+    if driver != "sqlite":
+        return parsed.set(drivername=driver)
+    name = parsed.database or ""
+    if parsed.host or not Path(name).name or name.startswith((":", "file:")):
+        raise SettingsError(
+            "database_url must name a file: sqlite:////var/lib/embedrouter/embedrouter.db (four strokes), or "
+            "sqlite:///embedrouter.db (three) in the current folder"
+        )
+    return URL.create(driver, database=str(Path(name).expanduser()))
 
 
 def _sqlite(url: URL, durability: Durability, *, reading: bool) -> Engine:
@@ -191,13 +198,15 @@ def _sqlite(url: URL, durability: Durability, *, reading: bool) -> Engine:
     return engine
 
 
-def _postgresql(url: URL, durability: Durability, *, size: int) -> Engine:
+def _postgresql(url: URL, durability: Durability, *, reading: bool) -> Engine:
     # Group commit pays for the fsync; without it a killed PostgreSQL could forget what we answered.
     commit = "off" if durability == "async" else "on"
     options = f"-c synchronous_commit={commit} -c timezone=UTC -c statement_timeout=30000 -c lock_timeout=5000"
+    if reading:  # as in SQLite: one snapshot a transaction, and no writing
+        options += " -c default_transaction_isolation=repeatable\\ read -c default_transaction_read_only=on"
     return create_engine(
         url,
-        pool_size=size,
+        pool_size=READERS if reading else 1,
         max_overflow=0,
         pool_pre_ping=False,
         connect_args={"options": options, "connect_timeout": 5, "application_name": "embedrouter"},
