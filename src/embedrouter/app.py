@@ -19,9 +19,12 @@ from embedrouter.accounts import first
 from embedrouter.accounts.caller import Gatekeeper
 from embedrouter.accounts.first import FirstKey
 from embedrouter.accounts.ring import KeyRing
-from embedrouter.api import docs, health, models, problems
+from embedrouter.api import credits as credit_routes
+from embedrouter.api import current_key, docs, generations, health, keys, models, problems
+from embedrouter.api.auth import Guard, check_rules
 from embedrouter.api.context import Context
 from embedrouter.api.embeddings import embeddings_route
+from embedrouter.api.exchange import ClientGone
 from embedrouter.catalog.builtin import ALIASES, PROVIDER, SLUG, builtin_model
 from embedrouter.catalog.catalog import Catalog
 from embedrouter.errors import EmbedRouterError
@@ -46,6 +49,18 @@ _API = (
     models.get_model,
     models.list_endpoints,
     models.list_providers,
+    keys.list_keys,
+    keys.create_key,
+    keys.get_key,
+    keys.update_key,
+    keys.delete_key,
+    current_key.get_current_key,
+    current_key.get_auth_key,
+    credit_routes.get_credits,
+    credit_routes.add_credits,
+    credit_routes.list_ledger,
+    generations.get_generation,
+    generations.get_content,
 )
 _QUANTIZATION = {"float32": "fp32", "bfloat16": "bf16", "int8": "int8"}
 
@@ -153,25 +168,36 @@ def make_app(context: Context) -> Litestar:
             context.database.close()
 
     embed = embeddings_route(context)
-    return Litestar.from_config(
+    # All but the embeddings, which is no handler of Litestar's and checks its caller itself.
+    guarded = Router(
+        "/",
+        route_handlers=[
+            # OpenRouter's base, and the one that OpenAI's clients are used to.
+            Router("/api/v1", route_handlers=_API),
+            Router("/v1", route_handlers=_API, include_in_schema=False),
+            health.health,
+            health.ready,
+            health.health_head,
+            health.ready_head,
+            health.metrics,
+            docs.openapi,
+            docs.docs,
+            docs.docs_asset,
+        ],
+        guards=[Guard(context.gatekeeper)],
+    )
+    app = Litestar.from_config(
         AppConfig(
             route_handlers=[
-                # OpenRouter's base, and the one that OpenAI's clients are used to.
-                Router("/api/v1", route_handlers=[embed, *_API]),
-                Router("/v1", route_handlers=[embed, *_API], include_in_schema=False),
-                health.health,
-                health.ready,
-                health.health_head,
-                health.ready_head,
-                health.metrics,
-                docs.openapi,
-                docs.docs,
-                docs.docs_asset,
+                Router("/api/v1", route_handlers=[embed]),
+                Router("/v1", route_handlers=[embed]),
+                guarded,
             ],
             dependencies={"context": Provide(lambda: context, sync_to_thread=False, use_cache=True)},
             exception_handlers={
                 EmbedRouterError: problems.on_known,
                 HTTPException: problems.on_http,
+                ClientGone: problems.on_gone,
                 Exception: problems.on_any,
             },
             lifespan=[lifespan],
@@ -179,6 +205,8 @@ def make_app(context: Context) -> Litestar:
             logging_config=None,
         )
     )
+    check_rules(app)
+    return app
 
 
 def _observe(model: MiniLM, metrics: Metrics) -> None:

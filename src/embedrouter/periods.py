@@ -5,14 +5,15 @@ from functools import lru_cache
 from typing import Final, Literal
 
 Period = Literal["total", "day", "week", "month"]
+Reset = Literal["daily", "weekly", "monthly"]
 PERIODS: Final[tuple[Period, ...]] = ("total", "day", "week", "month")
 
 SECOND: Final = 1_000_000  # microseconds
 DAY: Final = 86_400  # seconds
 
 # As the API spells them; null there is `total` here.
-RESETS: Final[dict[str, Period]] = {"daily": "day", "weekly": "week", "monthly": "month"}
-RESET_OF: Final = {period: reset for reset, period in RESETS.items()}
+RESETS: Final[dict[Reset, Period]] = {"daily": "day", "weekly": "week", "monthly": "month"}
+RESET_OF: Final[dict[Period, Reset]] = {period: reset for reset, period in RESETS.items()}
 
 
 def start_of(period: Period, at: int) -> int:

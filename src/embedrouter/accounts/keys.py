@@ -170,8 +170,9 @@ def changed_since(connection: Connection, revision: int) -> list[ApiKey]:
 def _create(batch: Batch, wanted: NewKey) -> ApiKey | Exception:
     connection = batch.connection
     hash_ = wanted.digest.hex()
-    if connection.execute(select(api_keys.c.id).where(api_keys.c.hash == hash_)).first() is not None:
-        return ConflictError("this key exists already")
+    there = connection.execute(select(api_keys).where(api_keys.c.hash == hash_)).mappings().one_or_none()
+    if there is not None:  # made by the first try, whose answer was lost with the connection, or by somebody else
+        return ApiKey(**there) if batch.again else ConflictError("this key exists already")
     known = connection.execute(select(workspaces.c.id).where(workspaces.c.id == wanted.workspace_id)).first()
     if known is None:
         return InvalidRequestError("workspace_id: no such workspace", metadata={"field": "workspace_id"})
@@ -200,6 +201,11 @@ def _change(batch: Batch, wanted: KeyChange) -> ApiKey | Exception:
     row = batch.connection.execute(
         query.values(**wanted.values, updated_at=wanted.at, revision=_next_revision(batch)).returning(api_keys)
     ).mappings().one_or_none()  # fmt: skip
+    if row is None and batch.again and "deleted_at" in wanted.values:  # the first try deleted it
+        done = select(api_keys).where(
+            api_keys.c.hash == wanted.hash, api_keys.c.deleted_at == wanted.values["deleted_at"]
+        )
+        row = batch.connection.execute(done).mappings().one_or_none()
     if row is None:
         return NotFoundError("no API key has this hash", metadata={"field": "hash"})
     return ApiKey(**row)

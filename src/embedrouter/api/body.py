@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
+from litestar import Request
 
 from embedrouter.api.exchange import ClientGone, Exchange
 from embedrouter.errors import InvalidRequestError, PayloadTooLargeError, RequestTimeoutError
@@ -14,6 +15,7 @@ from embedrouter.errors import InvalidRequestError, PayloadTooLargeError, Reques
 T = TypeVar("T")
 
 _SLOWEST: Final = 100_000  # bytes a second that a client must reach once its first grace is used up
+_SMALL: Final = 65_536  # bytes of a body that describes one thing
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
 
@@ -31,7 +33,7 @@ async def read_body(exchange: Exchange, *, limit: int, grace: float) -> bytes:
     chunks = _chunks(exchange, grace)
     body = await (_gunzip(chunks, limit) if encoding == "gzip" else _join(chunks, limit))
     if not body:
-        raise InvalidRequestError("the request has no body; send JSON with model and input")
+        raise InvalidRequestError("the request has no body; send JSON")
     return body
 
 
@@ -96,9 +98,15 @@ async def _unpack(unpacker: Any, data: bytes, most: int) -> bytes:
     return await asyncio.to_thread(unpacker.decompress, data, most)
 
 
+async def read_small(request: Request[Any, Any, Any], decoder: msgspec.json.Decoder[T], grace: float) -> T:
+    """The body of a route of Litestar, decoded. Raises as `read_body` and `decode`."""
+    exchange = Exchange(request.scope, request.receive, request.send)
+    return decode(await read_body(exchange, limit=_SMALL, grace=grace), decoder)
+
+
 def _too_large(limit: int) -> PayloadTooLargeError:
     return PayloadTooLargeError(
-        f"the request's body is larger than {limit / 1048576:g} MiB; send fewer inputs at a time",
+        f"the request's body is larger than {limit / 1048576:g} MiB; send less at a time",
         metadata={"limit_bytes": limit},
     )
 
@@ -130,3 +138,10 @@ def invalid_field(error: msgspec.ValidationError) -> InvalidRequestError:
     if field:
         return InvalidRequestError(f"{field}: {what}", metadata={"field": field})
     return InvalidRequestError(f"the request's body: {what}")
+
+
+def plain(field: str, text: str) -> str:
+    """A text without control characters, which no name needs. Raises InvalidRequestError."""
+    if any(character < " " or "\x7f" <= character < "\xa0" for character in text) or not text.strip():
+        raise InvalidRequestError(f"{field}: must be a text without control characters", metadata={"field": field})
+    return text

@@ -7,11 +7,16 @@ from typing import Any, Final
 
 import msgspec
 import orjson
-from litestar import Litestar, MediaType, Request, Response, get
+from litestar import Litestar, MediaType, Request, Response, Router, get
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
+from litestar.routes import BaseRoute
+from litestar.types import ControllerRouterHandler
 
 from embedrouter import __version__
+from embedrouter.api.auth import PUBLIC, Access, rules
+from embedrouter.api.credits import AddCredit
+from embedrouter.api.keys import CreateKey, UpdateKey
 from embedrouter.api.schemas import EmbeddingsRequest
 from embedrouter.errors import NotFoundError
 
@@ -25,13 +30,28 @@ _EXAMPLE: Final = {
 _ERRORS: Final = {
     "400": "A field is wrong; the message names it.",
     "401": "No key, or a wrong one.",
+    "402": "The balance or the key's limit is used up.",
+    "403": "The key may not do this, or a budget is used up.",
     "404": "No such model, or none that the request's own filters leave.",
     "408": "The body arrived too slowly.",
     "413": "The body is too large.",
+    "429": "The key's own limits of requests, tokens or concurrency; see Retry-After.",
     "500": "Unforeseen.",
     "502": "The model failed.",
     "503": "The queue is full or the server is shutting down; see Retry-After.",
     "504": "The model took too long.",
+}
+_OTHERS: Final = {
+    **_ERRORS,
+    "403": "The key may not do this.",
+    "404": "There is no such thing, or none that this key may see.",
+    "409": "It contradicts what is there.",
+    "503": "The database cannot be used at the moment; see Retry-After.",
+}
+_BODIES: Final[dict[str, type[msgspec.Struct]]] = {
+    "createKeys": CreateKey,
+    "updateKeys": UpdateKey,
+    "addCredits": AddCredit,
 }
 _CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -63,12 +83,21 @@ _START: Final = """window.ui = SwaggerUIBundle({
 });
 """
 
+
+class _Nowhere(Router):
+    """Where Litestar's own pages of documentation go: they would load their scripts from other servers."""
+
+    def register(self, value: ControllerRouterHandler) -> list[BaseRoute]:
+        """Serve nothing of it."""
+        return []
+
+
 CONFIG: Final = OpenAPIConfig(
     title="embedrouter",
     version=__version__,
     description="Text embeddings over the OpenRouter and OpenAI API.",
     components=[Components(security_schemes={"key": SecurityScheme(type="http", scheme="bearer")})],
-    path=None,
+    openapi_router=_Nowhere("/schema", route_handlers=[]),
 )
 
 
@@ -126,21 +155,35 @@ def _problem() -> dict[str, Any]:
 def document(app: Litestar) -> bytes:
     """The OpenAPI 3.1 document, with the bodies that the routes decode themselves."""
     described: dict[str, Any] = app.openapi_schema.to_schema()
-    (reference,), schemas = msgspec.json.schema_components([EmbeddingsRequest], ref_template=_REF)
+    (embeddings, *references), schemas = msgspec.json.schema_components(
+        [EmbeddingsRequest, *_BODIES.values()], ref_template=_REF
+    )
+    bodies = dict(zip(_BODIES, references, strict=True))
     described["components"].setdefault("schemas", {}).update(
         schemas, Problem=_problem(), EmbeddingsResponse=_embeddings_response()
     )
     problem = {"application/json": {"schema": {"$ref": _REF.format(name="Problem")}}}
-    described["paths"] = {"/api/v1/embeddings": {"post": _embeddings(reference, problem)}, **described["paths"]}
+    described["paths"] = {"/api/v1/embeddings": {"post": _embeddings(embeddings, problem)}, **described["paths"]}
+    access = {rule.operation: rule.access for rule in rules(app)}
     for path, methods in described["paths"].items():
         for operation in methods.values():
-            responses = operation["responses"]
+            responses, name = operation["responses"], operation["operationId"]
             if path == "/ready":
                 responses["503"] = {"description": "Not ready", "content": {"application/json": {}}}
-            for code in ("400", "404"):
-                if code in responses or "{" in path or "parameters" in operation:
-                    responses[code] = {"description": _ERRORS[code], "content": problem}
+            wrong = {"400", "404"} if "{" in path or "parameters" in operation else {"400", "404"} & responses.keys()
+            if name in bodies:
+                operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": bodies[name]}}}
+                wrong |= {"400", "408", "409", "413"}
+            if name in access and access[name] != "public":
+                operation["security"] = [{"key": []}]
+                wrong |= _refusals(access[name])
+            for code in sorted(wrong):
+                responses[code] = {"description": _OTHERS[code], "content": problem}
     return orjson.dumps(described)
+
+
+def _refusals(access: Access | None) -> set[str]:
+    return {"401", "503"} if access == "key" else {"401", "403", "503"}
 
 
 def _embeddings(request: dict[str, Any], problem: dict[str, Any]) -> dict[str, Any]:
@@ -163,19 +206,19 @@ def _embeddings(request: dict[str, Any], problem: dict[str, Any]) -> dict[str, A
     }
 
 
-@get("/openapi.json", include_in_schema=False)
+@get("/openapi.json", include_in_schema=False, opt=PUBLIC)
 async def openapi(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The OpenAPI document."""
     return Response(document(request.app), media_type="application/json")
 
 
-@get("/docs", include_in_schema=False, media_type=MediaType.HTML)
+@get("/docs", include_in_schema=False, media_type=MediaType.HTML, opt=PUBLIC)
 async def docs() -> Response[str]:
     """Swagger UI."""
     return Response(_PAGE, media_type=MediaType.HTML, headers={"Content-Security-Policy": _CSP})
 
 
-@get("/docs/{name:str}", include_in_schema=False)
+@get("/docs/{name:str}", include_in_schema=False, opt=PUBLIC)
 async def docs_asset(name: str) -> Response[bytes]:
     """Swagger UI's own files, from the installed package."""
     if name == "start.js":

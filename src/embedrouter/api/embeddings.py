@@ -13,7 +13,7 @@ from litestar.types import Receive, Scope, Send
 
 from embedrouter.accounts.caller import Caller
 from embedrouter.api.answers import SMALL, embeddings_json
-from embedrouter.api.auth import authenticate
+from embedrouter.api.auth import INFERENCE_CHECKED_ITSELF, authenticate
 from embedrouter.api.body import decode, read_body
 from embedrouter.api.context import Context
 from embedrouter.api.exchange import Answer, ClientGone, Departure, Exchange
@@ -36,7 +36,7 @@ _NO_PREFERENCES: Final = ProviderPreferences()
 def embeddings_route(context: Context) -> ASGIRouteHandler:
     """Vectors for one to 2,048 inputs, as floats or base64, in input order."""
 
-    @asgi("/embeddings")
+    @asgi("/embeddings", opt=INFERENCE_CHECKED_ITSELF)
     async def create_embeddings(scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send)
         if exchange.method != "POST":
@@ -114,7 +114,7 @@ def _origin(
         http_referer=_short(exchange.header(b"http-referer") or exchange.header(b"referer"), 512),
         user_agent=_short(exchange.header(b"user-agent"), 256),
         external_user=_short(wanted.user, 256),
-        session_id=wanted.session_id or _short(exchange.header(b"x-session-id"), 256),
+        session_id=_short(wanted.session_id, 256) or _short(exchange.header(b"x-session-id"), 256),
         request_id=_short(exchange.header(b"x-request-id"), 128),
     )
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from litestar import Response, get, head
 
+from embedrouter.api.auth import PUBLIC
 from embedrouter.api.context import Context
 from embedrouter.errors import EmbedRouterError
 from embedrouter.telemetry.metrics import CONTENT_TYPE
@@ -14,13 +15,13 @@ _RECENT: Final = 10.0  # seconds within which the model's last answer counts as 
 _PROBE: Final = 5.0  # seconds the model gets to answer a probe
 
 
-@get("/health", summary="Is the process up?", tags=["Health"], operation_id="health")
+@get("/health", summary="Is the process up?", tags=["Health"], operation_id="health", opt=PUBLIC)
 async def health() -> dict[str, str]:
     """Answers while the process lives. For whether it can serve, ask /ready."""
     return {"status": "ok"}
 
 
-@get("/ready", summary="Can the model answer?", tags=["Health"], operation_id="ready")
+@get("/ready", summary="Can the model answer?", tags=["Health"], operation_id="ready", opt=PUBLIC)
 async def ready(context: Context) -> Response[dict[str, Any]]:
     """200 if the model answered in the last 10 s or answers a probe now, else 503 with the reason."""
     problem = "draining" if context.draining else await _probe(context)
@@ -36,19 +37,26 @@ async def ready(context: Context) -> Response[dict[str, Any]]:
     return Response(body, status_code=503 if problem else 200)
 
 
-@head("/health", include_in_schema=False)
+@head("/health", include_in_schema=False, opt=PUBLIC)
 async def health_head() -> None:
     """For load balancers that ask with HEAD."""
 
 
-@head("/ready", include_in_schema=False)
+@head("/ready", include_in_schema=False, opt=PUBLIC)
 async def ready_head(context: Context) -> Response[None]:
     """For load balancers that ask with HEAD: the same status as GET."""
     problem = "draining" if context.draining else await _probe(context)
     return Response(None, status_code=503 if problem else 200)
 
 
-@get("/metrics", summary="Prometheus metrics", tags=["Health"], operation_id="metrics", media_type="text/plain")
+@get(
+    "/metrics",
+    summary="Prometheus metrics",
+    tags=["Health"],
+    operation_id="metrics",
+    media_type="text/plain",
+    opt=PUBLIC,
+)
 async def metrics(context: Context) -> Response[bytes]:
     """All series exist from the start."""
     return Response(context.metrics.render(), media_type=CONTENT_TYPE)

@@ -8,6 +8,7 @@ from litestar import Request, get
 from litestar.datastructures import State
 from litestar.params import Parameter
 
+from embedrouter.api.auth import PUBLIC
 from embedrouter.api.context import Context
 from embedrouter.catalog.models import Endpoint, Model
 from embedrouter.catalog.select import ModelFilter, Sort, select
@@ -31,7 +32,7 @@ Tokens = Annotated[int | None, Parameter(query="context", ge=0, le=100_000_000, 
 AnyRequest = Request[Any, Any, State]
 
 
-@get("/models", summary="List the models", tags=["Models"], operation_id="listModels")
+@get("/models", summary="List the models", tags=["Models"], operation_id="listModels", opt=PUBLIC)
 async def list_models(
     request: AnyRequest,
     context: Context,
@@ -71,6 +72,7 @@ async def list_models(
     summary="List the embedding models",
     tags=["Models"],
     operation_id="listEmbeddingsModels",
+    opt=PUBLIC,
 )
 async def list_embedding_models(
     request: AnyRequest, context: Context, offset: Offset = None, limit: Limit = None
@@ -79,14 +81,14 @@ async def list_embedding_models(
     return _page(request, context.gateway.catalog.models, offset, limit)
 
 
-@get("/models/count", summary="Count the models", tags=["Models"], operation_id="countModels")
+@get("/models/count", summary="Count the models", tags=["Models"], operation_id="countModels", opt=PUBLIC)
 async def count_models(context: Context, output_modalities: Csv = None) -> dict[str, Any]:
     """How many models `GET /models` lists."""
     found = select(context.gateway.catalog.models, ModelFilter(output_modalities=_words(output_modalities)))
     return {"data": {"count": len(found)}}
 
 
-@get("/model/{author:str}/{slug:str}", summary="Get one model", tags=["Models"], operation_id="getModel")
+@get("/model/{author:str}/{slug:str}", summary="Get one model", tags=["Models"], operation_id="getModel", opt=PUBLIC)
 async def get_model(context: Context, author: str, slug: str) -> dict[str, Any]:
     """One model by its slug, canonical slug or alias."""
     return {"data": _model_json(context.gateway.catalog.find(f"{author}/{slug}"))}
@@ -97,6 +99,7 @@ async def get_model(context: Context, author: str, slug: str) -> dict[str, Any]:
     summary="List a model's endpoints",
     tags=["Endpoints"],
     operation_id="listEndpoints",
+    opt=PUBLIC,
 )
 async def list_endpoints(context: Context, author: str, slug: str) -> dict[str, Any]:
     """Who serves a model, and how."""
@@ -113,7 +116,7 @@ async def list_endpoints(context: Context, author: str, slug: str) -> dict[str, 
     }
 
 
-@get("/providers", summary="List the providers", tags=["Providers"], operation_id="listProviders")
+@get("/providers", summary="List the providers", tags=["Providers"], operation_id="listProviders", opt=PUBLIC)
 async def list_providers(context: Context) -> dict[str, Any]:
     """Everyone who serves a model here."""
     return {"data": [msgspec.to_builtins(provider) for provider in context.gateway.catalog.providers]}

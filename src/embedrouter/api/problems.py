@@ -8,8 +8,8 @@ import orjson
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
-from embedrouter.api.exchange import Answer
-from embedrouter.errors import EmbedRouterError
+from embedrouter.api.exchange import Answer, ClientGone
+from embedrouter.errors import EmbedRouterError, InvalidRequestError
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +79,11 @@ def on_http(_: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     }
     headers = {k: v for k, v in (error.headers or {}).items() if k.lower() == "allow"}
     return Response(orjson.dumps(body), status_code=status, media_type="application/json", headers=headers)
+
+
+def on_gone(_: Request[Any, Any, Any], __: ClientGone) -> Response[bytes]:
+    """Litestar's handler for a client that left: mostly nobody reads this."""
+    return problem(InvalidRequestError("the request ended before its body was complete"))
 
 
 def on_any(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

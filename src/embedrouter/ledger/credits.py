@@ -5,12 +5,12 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
 from embedrouter.errors import ConflictError, InvalidRequestError
 from embedrouter.money import MOST, usd
 from embedrouter.store import Batch
-from embedrouter.store.tables import accounts, ledger, spending
+from embedrouter.store.tables import accounts, api_keys, ledger, spending
 
 ACCOUNT: Final = "main"  # the installation's one account; made by the first start
 
@@ -57,9 +57,15 @@ def balance(connection: Connection, account_id: str = ACCOUNT) -> Balance:
 
 
 def entries(connection: Connection, *, limit: int = 50, offset: int = 0) -> list[RowMapping]:
-    """The ledger, the newest first."""
-    query = select(ledger).order_by(ledger.c.created_at.desc(), ledger.c.id).limit(limit).offset(offset)
-    return list(connection.execute(query).mappings())
+    """The ledger, the newest first; `key_hash` names the key whose usage an entry is."""
+    page = select(ledger).order_by(ledger.c.created_at.desc(), ledger.c.id).limit(limit).offset(offset).subquery()
+    query = select(page, api_keys.c.hash.label("key_hash")).outerjoin(api_keys, api_keys.c.id == page.c.key_id)
+    return list(connection.execute(query.order_by(page.c.created_at.desc(), page.c.id)).mappings())
+
+
+def count_entries(connection: Connection) -> int:
+    """How many entries the ledger has."""
+    return connection.execute(select(func.count()).select_from(ledger)).scalar_one()
 
 
 def _add(batch: Batch, credit: Credit) -> Mapping[Any, Any] | Exception:
@@ -78,6 +84,8 @@ def _add(batch: Batch, credit: Credit) -> Mapping[Any, Any] | Exception:
         "reason": credit.reason,
         "idempotency_key": credit.idempotency_key,
     }
+    # Whoever books the same at the same time waits here, and then finds what was booked.
+    connection.execute(select(accounts.c.id).where(accounts.c.id == credit.account_id).with_for_update())
     if credit.idempotency_key is not None:
         booked = connection.execute(
             select(ledger).where(ledger.c.idempotency_key == credit.idempotency_key)

@@ -1,0 +1,80 @@
+"""What keys and workspaces have spent and hold, by calendar period: the counters of `spending`, read."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, select, tuple_
+
+from embedrouter.periods import PERIODS, Period, start_of
+from embedrouter.store.tables import budgets, spending
+
+
+class Sum(NamedTuple):
+    """Of one period, in pico-USD."""
+
+    spent_pico: int = 0
+    held_pico: int = 0
+
+
+class Spent(NamedTuple):
+    """What one key or workspace has spent: altogether, and in the day, week and month that it is."""
+
+    total: Sum = Sum()
+    day: Sum = Sum()
+    week: Sum = Sum()
+    month: Sum = Sum()
+    last_at: int | None = None  # microseconds; of its last request
+
+    def of(self, period: Period) -> Sum:
+        """In one period."""
+        found: Sum = getattr(self, period)
+        return found
+
+    def left(self, limit_pico: int, period: Period) -> int:
+        """What may still be reserved under a limit; never negative. Held money counts as gone."""
+        used = self.of(period)
+        return max(0, limit_pico - used.spent_pico - used.held_pico)
+
+
+class Budget(NamedTuple):
+    """A limit of a workspace."""
+
+    period: Period
+    limit_pico: int
+
+
+NOTHING: Final = Spent()
+
+
+def spent_by_keys(connection: Connection, key_ids: Collection[int], at: int) -> Mapping[int, Spent]:
+    """Of many keys in one query; at: now, in microseconds. A key that is not there has spent nothing."""
+    found = _spent(connection, "key", [str(key_id) for key_id in key_ids], at)
+    return {int(key_id): spent for key_id, spent in found.items()}
+
+
+def spent_by_workspace(connection: Connection, workspace_id: str, at: int) -> Spent:
+    """Of all its keys together."""
+    return _spent(connection, "workspace", [workspace_id], at).get(workspace_id, NOTHING)
+
+
+def budgets_of(connection: Connection, workspace_id: str) -> list[Budget]:
+    """A workspace's budgets, the shortest period first."""
+    query = select(budgets.c.period, budgets.c.limit_pico).where(budgets.c.workspace_id == workspace_id)
+    found = {row.period: row.limit_pico for row in connection.execute(query)}
+    return [Budget(period, found[period]) for period in ("day", "week", "month", "total") if period in found]
+
+
+def _spent(connection: Connection, scope: str, ids: Collection[str], at: int) -> dict[str, Spent]:
+    starts = [(period, start_of(period, at)) for period in PERIODS]
+    query = select(spending).where(
+        spending.c.scope == scope,
+        spending.c.scope_id.in_(ids),
+        tuple_(spending.c.period, spending.c.start).in_(starts),
+    )
+    found: dict[str, Spent] = {}
+    for row in connection.execute(query):
+        change: dict[str, Any] = {row.period: Sum(row.spent_pico, row.held_pico)}
+        if row.period == "total" and row.last_at:  # 0: a row that only holds
+            change["last_at"] = row.last_at
+        found[row.scope_id] = found.get(row.scope_id, NOTHING)._replace(**change)
+    return found
