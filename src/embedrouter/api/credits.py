@@ -1,5 +1,6 @@
 """/credits: what was credited and used, and the ledger. With a management key."""
 
+import re
 import secrets
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
@@ -18,6 +19,7 @@ from embedrouter.ledger.credits import Balance, Credit, add, balance, count_entr
 from embedrouter.money import MOST, PICO, pico_usd, usd
 from embedrouter.periods import iso
 
+_IDEMPOTENCY_KEY: Final = re.compile(r"[ -~]{1,255}")
 _AUTO: Final = "auto:"  # begins the idempotency keys of those who send none
 
 Amount = Annotated[float, Meta(ge=-(MOST // PICO), le=MOST // PICO, description="USD; an adjustment may be negative")]
@@ -94,16 +96,16 @@ async def add_credits(
         str | None,
         Parameter(
             header="Idempotency-Key",
-            min_length=1,
-            max_length=255,
-            description="The same key books the same credit once, however often it is sent.",
+            description="1 to 255 printable ASCII characters; the same key books a credit once.",
         ),
     ] = None,
 ) -> AddedCreditAnswer:
     """Books a top-up or an adjustment in the ledger, with who did it and why."""
     wanted = await read_small(request, _ADD, context.settings.body_timeout_s)
-    if idempotency_key is not None and not (idempotency_key.isascii() and idempotency_key.isprintable()):
-        raise InvalidRequestError("Idempotency-Key: must be printable ASCII", metadata={"field": "Idempotency-Key"})
+    if idempotency_key is not None and not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
+        raise InvalidRequestError(
+            "Idempotency-Key: must be 1 to 255 printable ASCII characters", metadata={"field": "Idempotency-Key"}
+        )
     credit = Credit(
         kind=wanted.kind,
         amount_pico=pico_usd(wanted.amount),

@@ -62,7 +62,7 @@ class CurrentKey(Usage, frozen=True, kw_only=True):
     allowed_data_regions: tuple[str, ...] = ("global",)
     budgets: list[KeyBudget]
     effective_budget: KeyBudget | None  # the one with the least left
-    free_model_daily_requests: FreeRequests = FreeRequests()
+    free_model_daily_requests: FreeRequests
     organization_id: str | None = None
     workspace_id: str
 
@@ -115,6 +115,7 @@ async def _answer(context: Context, key: ApiKey) -> CurrentKeyAnswer:
             rate_limit=_rate_limit(key),
             budgets=budgets,
             effective_budget=min(budgets, key=lambda budget: budget.remaining_usd, default=None),
+            free_model_daily_requests=FreeRequests(),
             workspace_id=key.workspace_id,
         )
     )

@@ -16,7 +16,7 @@ from embedrouter.ledger.generations import Attempt
 from embedrouter.money import usd
 from embedrouter.periods import iso
 
-GenerationId = Annotated[str, Parameter(query="id", min_length=1, max_length=64, description="`gen-...`")]
+Id = Annotated[str, Parameter(min_length=1, max_length=64, description="`gen-...`")]
 
 _ATTEMPTS: Final = msgspec.json.Decoder(list[dict[str, Any]])
 
@@ -106,7 +106,7 @@ class StoredContent(msgspec.Struct, frozen=True):
     """The stored input of a generation."""
 
     input: StoredInput
-    output: NoOutput = NoOutput()
+    output: NoOutput
     error: None = None
 
 
@@ -121,10 +121,12 @@ _INPUTS: Final = msgspec.json.Decoder(list[str | list[int]])
 
 @get("/generation", summary="Get a generation", tags=["Generations"], operation_id="getGeneration", opt=ANY_KEY)
 async def get_generation(
-    request: Request[Any, Any, Any], context: Context, generation_id: GenerationId
+    request: Request[Any, Any, Any],
+    context: Context,
+    id: Id,  # noqa: A002
 ) -> GenerationAnswer:
     """Its tokens, cost, times and attempts: there as soon as the request is answered."""
-    return GenerationAnswer(_data(await _visible(context, caller_of(request), generation_id)))
+    return GenerationAnswer(_data(await _visible(context, caller_of(request), id)))
 
 
 @get(
@@ -134,10 +136,10 @@ async def get_generation(
     operation_id="listGenerationContent",
     opt=ANY_KEY,
 )
-async def get_content(request: Request[Any, Any, Any], context: Context, generation_id: GenerationId) -> ContentAnswer:
+async def get_content(request: Request[Any, Any, Any], context: Context, id: Id) -> ContentAnswer:  # noqa: A002
     """Only where the server stores prompts, which it does not unless told."""
-    await _visible(context, caller_of(request), generation_id)
-    prompt = await context.database.read(lambda connection: generations.get_prompt(connection, generation_id))
+    await _visible(context, caller_of(request), id)
+    prompt = await context.database.read(lambda connection: generations.get_prompt(connection, id))
     if prompt is None:
         raise NotFoundError(
             "the input of this generation is not stored; to store those to come, start the server with "
@@ -145,7 +147,7 @@ async def get_content(request: Request[Any, Any, Any], context: Context, generat
         )
     inputs = _INPUTS.decode(prompt)
     text = inputs[0] if len(inputs) == 1 and isinstance(inputs[0], str) else prompt
-    return ContentAnswer(StoredContent(StoredInput(text, inputs)))
+    return ContentAnswer(StoredContent(StoredInput(text, inputs), NoOutput()))
 
 
 async def _visible(context: Context, caller: Caller, generation_id: str) -> Mapping[Any, Any]:
