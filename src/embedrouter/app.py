@@ -25,6 +25,7 @@ from embedrouter.api.auth import Guard, check_rules
 from embedrouter.api.context import Context
 from embedrouter.api.embeddings import embeddings_route
 from embedrouter.api.exchange import ClientGone
+from embedrouter.api.response_cache import ResponseCache
 from embedrouter.catalog.builtin import ALIASES, PROVIDER, SLUG, builtin_model
 from embedrouter.catalog.catalog import Catalog
 from embedrouter.errors import EmbedRouterError
@@ -123,6 +124,8 @@ def make_context(settings: Settings, store: Store, model: MiniLM) -> Context:
         }
     )
     _observe(model, metrics)
+    responses = ResponseCache(settings.response_cache_mib << 20) if settings.response_cache_mib else None
+    _observe_responses(responses, metrics)
     return Context(
         settings=settings,
         database=store.database,
@@ -133,18 +136,20 @@ def make_context(settings: Settings, store: Store, model: MiniLM) -> Context:
         model=model,
         gateway=gateway,
         metrics=metrics,
+        responses=responses,
     )
 
 
 def make_keeper(context: Context) -> Keeper:
     """What the process does beside its requests."""
-    return Keeper(
-        [
-            Chore("taking in changed keys", 0.5, context.ring.load),
-            Chore("showing that this process lives", 1.0, context.ledger.beat),
-            Chore("moving SQLite's WAL into its file", 1.0, context.database.checkpoint),
-        ]
-    )
+    chores = [
+        Chore("taking in changed keys", 0.5, context.ring.load),
+        Chore("showing that this process lives", 1.0, context.ledger.beat),
+        Chore("moving SQLite's WAL into its file", 1.0, context.database.checkpoint),
+    ]
+    if context.responses is not None:
+        chores.append(Chore("forgetting answers that expired", 1.0, context.responses.drop_expired))
+    return Keeper(chores)
 
 
 def make_app(context: Context) -> Litestar:
@@ -224,3 +229,12 @@ def _observe(model: MiniLM, metrics: Metrics) -> None:
         metrics.stages["compute"].observe(stats.compute_seconds)
 
     batcher.watcher = on_batch
+
+
+def _observe_responses(cache: ResponseCache | None, metrics: Metrics) -> None:
+    metrics.watch_count("response_cache_hits", "Requests answered from it.", lambda: cache.hits if cache else 0)
+    metrics.watch_count(
+        "response_cache_misses", "Requests that asked for it in vain.", lambda: cache.misses if cache else 0
+    )
+    metrics.watch("response_cache_entries", "Answers kept.", lambda: len(cache.entries) if cache else 0)
+    metrics.watch("response_cache_bytes", "Bytes of the answers kept.", lambda: cache.entries.size if cache else 0)

@@ -67,6 +67,15 @@ class EmbedResult(NamedTuple):
     tokenize_seconds: float
 
 
+class Source(NamedTuple):
+    """A request that was answered, for who gives its answer again."""
+
+    generation_id: str
+    model: Model
+    endpoint: Endpoint
+    inputs: int
+
+
 def new_generation_id() -> str:
     """`gen-<unix seconds>-<20 hex digits>`, as OpenRouter's look."""
     return f"gen-{int(time.time())}-{secrets.token_hex(10)}"
@@ -98,12 +107,7 @@ class Gateway:
         work = _Work(request, origin, model, endpoint, now())
         answer = await self._answered(work)
         generation = work.generation(200, answer.prompt_tokens)
-        try:
-            await self.ledger.settle(Settlement(generation, origin.caller.payer, work.hold, request.prompt))
-        except EmbedRouterError:
-            if work.hold is not None:
-                self.ledger.give_back(work.hold)
-            raise
+        await self._settle(Settlement(generation, origin.caller.payer, work.hold, request.prompt))
         return EmbedResult(
             vectors=shorten(answer.vectors, request.dimensions or endpoint.dimensions),
             model=model,
@@ -115,6 +119,30 @@ class Gateway:
             windows=answer.windows,
             tokenize_seconds=answer.tokenize_seconds,
         )
+
+    async def repeat(self, source: Source, origin: Origin, prompt: str | None = None) -> None:
+        """Account for an answer that is given again: free, but within its key's limits. When this returns, its
+        generation is in the ledger. prompt: as in `EmbedRequest`. Raises EmbedRouterError."""
+        self.ledger.require_up()
+        payer, created_at = origin.caller.payer, now()
+        hold = await self.ledger.hold(payer, origin.generation_id, 0, 0, created_at) if payer.limited else None
+        generation = _generation(
+            origin,
+            source.model,
+            source.endpoint,
+            created_at,
+            inputs=source.inputs,
+            cache_source_id=source.generation_id,
+        )
+        await self._settle(Settlement(generation, payer, hold, prompt))
+
+    async def _settle(self, settlement: Settlement) -> None:
+        try:
+            await self.ledger.settle(settlement)
+        except EmbedRouterError:
+            if settlement.hold is not None:
+                self.ledger.give_back(settlement.hold)
+            raise
 
     async def _answered(self, work: "_Work") -> EmbedAnswer:
         """The provider's checked answer. What fails is not charged, and what was held for it is given back."""
@@ -187,41 +215,72 @@ class _Work:
         self, status: int, tokens: int, *, error_type: str | None = None, cancelled: bool = False
     ) -> Generation:
         """Its row. Only what was answered costs anything."""
-        ended = time.perf_counter()
-        took = int((ended - self._asked) * 1_000_000)
-        endpoint, origin, key = self.endpoint, self.origin, self.origin.caller.key
+        took = int((time.perf_counter() - self._asked) * 1_000_000)
+        endpoint = self.endpoint
         attempt = Attempt(endpoint.provider.name, endpoint.tag, self.model.canonical_slug, status, took)
-        return Generation(
-            id=origin.generation_id,
-            created_at=self.created_at,
-            key_id=key.id,
-            workspace_id=key.workspace_id,
-            owner_id=key.owner_id,
-            app_id=origin.app_id,
-            public=origin.caller.public,
-            api_type="embeddings",
-            model=self.model.slug,
-            model_permaslug=self.model.canonical_slug,
-            endpoint=endpoint.tag,
-            provider_name=endpoint.provider.name,
+        return _generation(
+            self.origin,
+            self.model,
+            endpoint,
+            self.created_at,
             status=status,
             error_type=error_type,
             cancelled=cancelled,
             inputs=len(self.request.inputs),
-            prompt_tokens=tokens,
-            cost_pico=tokens * endpoint.price.prompt,
-            is_byok=False,
-            latency_us=int((ended - origin.started) * 1_000_000),
-            generation_us=took,
-            attempts=attempts_json([attempt]),
-            origin=origin.origin,
-            http_referer=origin.http_referer,
-            user_agent=origin.user_agent,
-            external_user=origin.external_user,
-            session_id=origin.session_id,
-            request_id=origin.request_id,
-            cache_source_id=None,
+            tokens=tokens,
+            took=took,
+            attempts=[attempt],
         )
+
+
+def _generation(
+    origin: Origin,
+    model: Model,
+    endpoint: Endpoint,
+    created_at: int,
+    *,
+    inputs: int,
+    status: int = 200,
+    error_type: str | None = None,
+    cancelled: bool = False,
+    tokens: int = 0,
+    took: int = 0,
+    attempts: Sequence[Attempt] = (),
+    cache_source_id: str | None = None,
+) -> Generation:
+    """The row of a request that ends now. created_at, took: microseconds; took: by its provider."""
+    key = origin.caller.key
+    return Generation(
+        id=origin.generation_id,
+        created_at=created_at,
+        key_id=key.id,
+        workspace_id=key.workspace_id,
+        owner_id=key.owner_id,
+        app_id=origin.app_id,
+        public=origin.caller.public,
+        api_type="embeddings",
+        model=model.slug,
+        model_permaslug=model.canonical_slug,
+        endpoint=endpoint.tag,
+        provider_name=endpoint.provider.name,
+        status=status,
+        error_type=error_type,
+        cancelled=cancelled,
+        inputs=inputs,
+        prompt_tokens=tokens,
+        cost_pico=tokens * endpoint.price.prompt,
+        is_byok=False,
+        latency_us=int((time.perf_counter() - origin.started) * 1_000_000),
+        generation_us=took,
+        attempts=attempts_json(attempts),
+        origin=origin.origin,
+        http_referer=origin.http_referer,
+        user_agent=origin.user_agent,
+        external_user=origin.external_user,
+        session_id=origin.session_id,
+        request_id=origin.request_id,
+        cache_source_id=cache_source_id,
+    )
 
 
 def _check(vectors: NDArray[np.float32], count: int, endpoint: Endpoint) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from embedrouter.accounts.caller import Gatekeeper
 from embedrouter.accounts.ring import KeyRing
+from embedrouter.api.response_cache import ResponseCache
 from embedrouter.errors import OverloadedError
 from embedrouter.gateway import Gateway
 from embedrouter.ledger.book import Ledger
@@ -26,6 +27,7 @@ class Context:
     model: MiniLM
     gateway: Gateway
     metrics: Metrics
+    responses: ResponseCache | None  # None: the cache is off
     draining: bool = field(default=False)
 
     def refuse_if_draining(self) -> None:

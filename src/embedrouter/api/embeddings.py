@@ -12,16 +12,17 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
 from embedrouter.accounts.caller import Caller
-from embedrouter.api.answers import SMALL, embeddings_json
+from embedrouter.api.answers import SMALL, again_json, embeddings_json
 from embedrouter.api.auth import INFERENCE_CHECKED_ITSELF, authenticate
 from embedrouter.api.body import decode, read_body
 from embedrouter.api.context import Context
 from embedrouter.api.exchange import Answer, ClientGone, Departure, Exchange
 from embedrouter.api.inputs import normalise
 from embedrouter.api.problems import answer_of, unforeseen
+from embedrouter.api.response_cache import Hit, Ticket, ticket_of
 from embedrouter.api.schemas import EmbeddingsRequest
 from embedrouter.errors import EmbedRouterError, InvalidRequestError, MethodNotAllowedError
-from embedrouter.gateway import EmbedRequest, EmbedResult, Origin, new_generation_id
+from embedrouter.gateway import EmbedRequest, EmbedResult, Origin, Source, new_generation_id
 from embedrouter.minilm.windows import LongInput
 from embedrouter.routing.preferences import ProviderPreferences
 from embedrouter.telemetry.logs import event
@@ -61,11 +62,15 @@ async def _answer(exchange: Exchange, context: Context) -> Answer:
     try:
         caller = authenticate(exchange.header(b"authorization"), context.gatekeeper)
         caller.require_inference()
-        wanted = await _received(exchange, context)
+        wanted, ticket = await _received(exchange, context, caller)
         origin = _origin(exchange, wanted, caller, headers["X-Generation-Id"], started)
-        result = await _served(exchange, context, wanted, origin)
-        tokens = result.prompt_tokens
-        answer = await _encoded(context, wanted, result, headers)
+        hit = None if ticket is None or context.responses is None else context.responses.find(ticket)
+        if hit is not None:
+            answer = await _again(exchange, context, wanted, hit, origin)
+        else:
+            result = await _served(exchange, context, wanted, origin)
+            tokens = result.prompt_tokens
+            answer = await _encoded(context, wanted, result, headers, ticket)
         status = answer.status
     except ClientGone:
         # Mostly nobody reads this; a client that broke its own chunked encoding does.
@@ -94,14 +99,15 @@ async def _answer(exchange: Exchange, context: Context) -> Answer:
     return answer
 
 
-async def _received(exchange: Exchange, context: Context) -> EmbeddingsRequest:
+async def _received(exchange: Exchange, context: Context, caller: Caller) -> tuple[EmbeddingsRequest, Ticket | None]:
+    """The body, and what is asked of the response cache."""
     context.refuse_if_draining()
     limit = context.settings.max_body_mib * 1_048_576
     body = await read_body(exchange, limit=limit, grace=context.settings.body_timeout_s)
     started = time.perf_counter()
     wanted = decode(body, _DECODER)
     context.metrics.stages["decode"].observe(time.perf_counter() - started)
-    return wanted
+    return wanted, None if context.responses is None else await ticket_of(exchange, caller.key.id, body)
 
 
 def _origin(
@@ -127,6 +133,12 @@ def _short(text: str | None, most: int) -> str | None:
 
 
 async def _served(exchange: Exchange, context: Context, wanted: EmbeddingsRequest, origin: Origin) -> EmbedResult:
+    call = await _call(exchange, context, wanted)
+    with Departure(exchange.receive):
+        return await context.gateway.embed(call, origin)
+
+
+async def _call(exchange: Exchange, context: Context, wanted: EmbeddingsRequest) -> EmbedRequest:
     encoding = exchange.header(b"x-token-encoding")
     if isinstance(wanted.input, str) or isinstance(wanted.input[0], str):
         inputs = normalise(wanted.input, encoding)
@@ -134,7 +146,7 @@ async def _served(exchange: Exchange, context: Context, wanted: EmbeddingsReques
         inputs = await asyncio.to_thread(normalise, wanted.input, encoding)
     truncate = wanted.truncate
     rule = _RULES[truncate] if isinstance(truncate, str) else LongInput.of(truncate)
-    call = EmbedRequest(
+    return EmbedRequest(
         model=wanted.model,
         inputs=inputs,
         rule=rule,
@@ -143,22 +155,37 @@ async def _served(exchange: Exchange, context: Context, wanted: EmbeddingsReques
         parameters=wanted.sent_parameters(),
         prompt=orjson.dumps(inputs).decode() if context.settings.store_prompts else None,
     )
-    with Departure(exchange.receive):
-        return await context.gateway.embed(call, origin)
 
 
-async def _encoded(context: Context, wanted: EmbeddingsRequest, result: EmbedResult, headers: dict[str, str]) -> Answer:
+async def _again(exchange: Exchange, context: Context, wanted: EmbeddingsRequest, hit: Hit, origin: Origin) -> Answer:
+    """An answer from the cache, once it is in the ledger."""
+    prompt = (await _call(exchange, context, wanted)).prompt if context.settings.store_prompts else None
+    source = hit.kept.source
+    await context.gateway.repeat(source, origin, prompt)
+    body = again_json(hit.kept.encoded, source, origin.generation_id)
+    return Answer(200, body, {"X-Generation-Id": origin.generation_id, **hit.headers})
+
+
+async def _encoded(
+    context: Context, wanted: EmbeddingsRequest, result: EmbedResult, headers: dict[str, str], ticket: Ticket | None
+) -> Answer:
     started = time.perf_counter()
     generation_id = headers["X-Generation-Id"]
     as_base64 = wanted.encoding_format == "base64"
     if len(result.vectors) <= SMALL:
-        body = embeddings_json(result, generation_id, as_base64=as_base64)
+        encoded = embeddings_json(result, generation_id, as_base64=as_base64)
     else:
-        body = await asyncio.to_thread(embeddings_json, result, generation_id, as_base64=as_base64)
+        encoded = await asyncio.to_thread(embeddings_json, result, generation_id, as_base64=as_base64)
     context.metrics.stages["encode"].observe(time.perf_counter() - started)
     context.metrics.stages["tokenize"].observe(result.tokenize_seconds)
     context.metrics.embedded(len(result.vectors), result.prompt_tokens, result.truncated, result.windows)
-    headers["X-Embedding-Fingerprint"] = result.fingerprint
+    made = {"X-Embedding-Fingerprint": result.fingerprint}
     if result.truncated:
-        headers["X-Embedding-Truncated"] = str(result.truncated)
-    return Answer(200, body, headers)
+        made["X-Embedding-Truncated"] = str(result.truncated)
+    headers |= made
+    if ticket is not None and context.responses is not None:
+        source = Source(generation_id, result.model, result.endpoint, len(result.vectors))
+        headers["X-OpenRouter-Cache-Status"] = "MISS"
+        if context.responses.keep(ticket, encoded, source, made):
+            headers["X-OpenRouter-Cache-TTL"] = str(ticket.ttl)
+    return Answer(200, encoded.body, headers)

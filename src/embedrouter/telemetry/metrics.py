@@ -4,10 +4,13 @@ Labels never carry what a client chose: no model names, keys or texts, so that n
 """
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 _SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)
 _SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
@@ -118,6 +121,20 @@ class Metrics:
         """A gauge that is read when it is scraped."""
         Gauge(f"embedrouter_{name}", description, registry=self.registry).set_function(read)
 
+    def watch_count(self, name: str, description: str, read: Callable[[], float]) -> None:
+        """A counter that its owner keeps; it is read when it is scraped."""
+        self.registry.register(_Count(f"embedrouter_{name}", description, read))
+
     def render(self) -> bytes:
         """The Prometheus text format."""
         return generate_latest(self.registry)
+
+
+class _Count(Collector):
+    def __init__(self, name: str, description: str, read: Callable[[], float]) -> None:
+        self._name = name
+        self._description = description
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(self._name, self._description, self._read())
