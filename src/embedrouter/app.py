@@ -36,6 +36,7 @@ from embedrouter.minilm import MiniLM
 from embedrouter.minilm.batcher import BatchStats
 from embedrouter.minilm.weights import TENSORS
 from embedrouter.providers.builtin import BuiltinProvider
+from embedrouter.providers.vector_cache import VectorCache
 from embedrouter.settings import Settings
 from embedrouter.store import Database, Writer
 from embedrouter.store.migrate import migrate
@@ -114,7 +115,10 @@ def make_context(settings: Settings, store: Store, model: MiniLM) -> Context:
     ledger = Ledger(store.database, store.writer, instance)
     served = builtin_model(_QUANTIZATION[model.engine.precision])
     catalog = Catalog([served], {**dict.fromkeys(ALIASES, SLUG), **settings.model_aliases})
-    gateway = Gateway(catalog, {PROVIDER.slug: BuiltinProvider(model)}, ledger, timeout=settings.request_timeout_s)
+    vectors = VectorCache(settings.vector_cache_mib << 20) if settings.vector_cache_mib else None
+    gateway = Gateway(
+        catalog, {PROVIDER.slug: BuiltinProvider(model, vectors)}, ledger, timeout=settings.request_timeout_s
+    )
     metrics = Metrics(
         {
             "version": __version__,
@@ -125,7 +129,8 @@ def make_context(settings: Settings, store: Store, model: MiniLM) -> Context:
     )
     _observe(model, metrics)
     responses = ResponseCache(settings.response_cache_mib << 20) if settings.response_cache_mib else None
-    _observe_responses(responses, metrics)
+    _observe_cache("response", "answer", responses, metrics)
+    _observe_cache("vector", "vector", vectors, metrics)
     return Context(
         settings=settings,
         database=store.database,
@@ -231,10 +236,10 @@ def _observe(model: MiniLM, metrics: Metrics) -> None:
     batcher.watcher = on_batch
 
 
-def _observe_responses(cache: ResponseCache | None, metrics: Metrics) -> None:
-    metrics.watch_count("response_cache_hits", "Requests answered from it.", lambda: cache.hits if cache else 0)
-    metrics.watch_count(
-        "response_cache_misses", "Requests that asked for it in vain.", lambda: cache.misses if cache else 0
-    )
-    metrics.watch("response_cache_entries", "Answers kept.", lambda: len(cache.entries) if cache else 0)
-    metrics.watch("response_cache_bytes", "Bytes of the answers kept.", lambda: cache.entries.size if cache else 0)
+def _observe_cache(name: str, what: str, cache: ResponseCache | VectorCache | None, metrics: Metrics) -> None:
+    """Also of a cache that is off, so that every series exists from the start."""
+    count, size = metrics.watch_count, metrics.watch
+    count(f"{name}_cache_hits", f"Times a wanted {what} was found.", lambda: cache.hits if cache else 0)
+    count(f"{name}_cache_misses", f"Times a wanted {what} was not found.", lambda: cache.misses if cache else 0)
+    size(f"{name}_cache_entries", f"How many {what}s are kept.", lambda: len(cache.entries) if cache else 0)
+    size(f"{name}_cache_bytes", f"Bytes that the {what}s take.", lambda: cache.entries.size if cache else 0)

@@ -44,6 +44,7 @@ class Embedded(NamedTuple):
     truncated: int  # inputs that were cut at 256 tokens
     windows: int  # sequences beyond the first of each input
     tokenize_seconds: float  # of the calls this request was tokenised in
+    plans: list[Plan]  # what was computed for each input
 
 
 class Tokenised(NamedTuple):
@@ -270,6 +271,7 @@ def _answer(
             sum(one.truncated for one in plans),
             len(sequences) - len(plans),
             seconds,
+            plans,
         )
         with suppress(InvalidStateError, CancelledError):  # the caller has given up
             future.set_result(answer)
