@@ -82,7 +82,9 @@ invites: Final = Table(
     "invites",
     metadata,
     Column("token_hash", String(64), primary_key=True),  # SHA-256, hex
+    Column("purpose", String(8), nullable=False),  # setup, invite
     Column("role", String(16), nullable=False),
+    Column("created_by", String(40), ForeignKey("users.id", ondelete="CASCADE")),  # null: who runs the server
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
 )

@@ -91,14 +91,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_instances")),
     )
     op.create_table(
-        "invites",
-        sa.Column("token_hash", sa.String(length=64), nullable=False),
-        sa.Column("role", sa.String(length=16), nullable=False),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.Column("expires_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("token_hash", name=op.f("pk_invites")),
-    )
-    op.create_table(
         "key_rates",
         sa.Column("key_id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("requests_tat", sa.BigInteger(), nullable=False),
@@ -223,6 +215,17 @@ def upgrade() -> None:
             ["workspace_id"], ["workspaces.id"], name=op.f("fk_budgets_workspace_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("workspace_id", "period", name=op.f("pk_budgets")),
+    )
+    op.create_table(
+        "invites",
+        sa.Column("token_hash", sa.String(length=64), nullable=False),
+        sa.Column("purpose", sa.String(length=8), nullable=False),
+        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.Column("created_by", sa.String(length=40), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["created_by"], ["users.id"], name=op.f("fk_invites_created_by"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("token_hash", name=op.f("pk_invites")),
     )
     op.create_table(
         "ledger",
