@@ -24,7 +24,7 @@ from embedrouter.cli.common import (
 from embedrouter.cli.store import Writing, reading, writing
 from embedrouter.errors import InvalidRequestError
 from embedrouter.money import usd
-from embedrouter.periods import PERIODS, RESET_OF, RESETS, SECOND, iso, start_of
+from embedrouter.periods import PERIODS, RESET_OF, RESETS, SECOND, Reset, iso, start_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -36,7 +36,6 @@ app = typer.Typer(help="API keys: make, list, change, disable, delete.", no_args
 _UNITS: Final = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}  # seconds
 _MOST: Final = {"--rpm": 2**31 - 1, "--concurrency": 2**31 - 1, "--tpm": 2**53}
 
-Reset = Literal["daily", "weekly", "monthly"]
 HashArgument = Annotated[str, typer.Argument(help="The key's hash, or its first 8 hex digits or more.", metavar="HASH")]
 
 
@@ -52,7 +51,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     workspace_id: str
     owner_id: str | None
     limit: float | None
-    limit_reset: str | None
+    limit_reset: Reset | None
     limit_remaining: float | None
     usage: float
     usage_daily: float
@@ -257,7 +256,7 @@ def _values(
     at: int,
     name: str | None,
     limit: str | None,
-    limit_reset: str | None,
+    limit_reset: Literal["daily", "weekly", "monthly", "none"] | None,
     expires: str | None,
     rpm: str | None,
     tpm: str | None,
