@@ -119,7 +119,7 @@ def test_each_rule_for_long_inputs_has_entries_of_its_own(bench: Bench) -> None:
 def test_an_error_names_the_text_by_its_place_in_the_request(bench: Bench, road: str) -> None:
     embed = getattr(bench, road)
     known = sentences(5, 8)
-    embed(known)
+    embed(known, LongInput.REFUSE)
     with pytest.raises(ContextLengthExceededError, match=r"input\[5\] has 602 tokens") as caught:
         embed([*known, _LONG, "another"], LongInput.REFUSE)
     assert caught.value.metadata["index"] == 5

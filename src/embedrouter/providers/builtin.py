@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
-from embedrouter.errors import InvalidRequestError
+from embedrouter.errors import ContextLengthExceededError, InvalidRequestError
 from embedrouter.minilm import MiniLM
 from embedrouter.minilm.pipeline import Embedded, Tokenised
 from embedrouter.minilm.windows import LongInput
 from embedrouter.providers.base import Counted, EmbedAnswer, EmbedCall
 from embedrouter.providers.vector_cache import Sought, VectorCache
+
+_NAMES_ITS_PLACE: Final = (InvalidRequestError, ContextLengthExceededError)  # in what was asked
 
 
 class CountedPart(NamedTuple):
@@ -37,7 +39,7 @@ class BuiltinProvider:
             return CountedPart(sought, None, sought.tokens([]))
         try:
             tokenised = await self._tokenised(_part(call, missing))
-        except InvalidRequestError:
+        except _NAMES_ITS_PLACE:
             return await self._tokenised(call)  # so that the error names the text's place in the whole
         return CountedPart(sought, tokenised, sought.tokens([plan.tokens for plan in tokenised.plans]))
 
@@ -58,7 +60,7 @@ class BuiltinProvider:
         missing = sought.missing
         try:
             computed = await self._embedded(_part(call, missing)) if missing else None
-        except InvalidRequestError:
+        except _NAMES_ITS_PLACE:
             return self._answer(await self._embedded(call), call.rule)  # as in `count`
         return await self._cache.complete(sought, computed, self._model.fingerprint(call.rule))
 
