@@ -18,8 +18,15 @@ class Step(NamedTuple):
     now: int
 
 
-_WHAT = st.sampled_from(["put", "put", "put", "get", "drop", "drop_due"])
-_STEPS = st.builds(Step, _WHAT, st.integers(0, 7), st.integers(0, 60), st.none() | st.integers(0, 9), st.integers(0, 9))
+_WHAT = st.sampled_from(["put", "put", "put", "get", "get", "drop", "drop_due"])
+_STEPS = st.builds(
+    Step,
+    _WHAT,
+    st.integers(0, 4),
+    st.sampled_from([0, 1, 20, 30, 40, 60]),
+    st.none() | st.integers(0, 9),
+    st.integers(0, 9),
+)
 
 
 class Model:
@@ -54,7 +61,7 @@ class Model:
         return sum(size for _, size, _ in self.entries.values())
 
 
-@given(st.lists(_STEPS, max_size=60), st.integers(0, 50), st.integers(50, 120))
+@given(st.lists(_STEPS, max_size=80), st.sampled_from([0, 30, 50]), st.integers(50, 120))
 def test_it_holds_what_was_used_last_within_its_bound(steps: list[Step], largest: int, limit: int) -> None:
     cache: LruCache[int, int] = LruCache(limit, largest=largest)
     model = Model(limit, largest)
@@ -73,6 +80,15 @@ def test_it_holds_what_was_used_last_within_its_bound(steps: list[Step], largest
         assert len(cache) == len(model.entries)
     for key, (value, *_) in list(model.entries.items()):
         assert cache.get(key) == value
+
+
+def test_what_is_read_stays_longer_than_what_is_not() -> None:
+    cache: LruCache[str, int] = LruCache(3)
+    for key in "abc":
+        cache.put(key, 1, 1)
+    assert cache.get("a") == 1
+    cache.put("d", 1, 2)
+    assert [cache.get(key) for key in "abcd"] == [1, None, None, 1]
 
 
 def test_what_is_due_goes_however_much_it_is() -> None:
