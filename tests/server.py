@@ -28,6 +28,7 @@ import pytest
 from numpy.typing import NDArray
 
 KEY = "sk-er-v1-" + "5eed" * 16
+MANAGER = "sk-er-v1-" + "b055" * 16  # the management key of `managed`
 MODEL = "sentence-transformers/all-minilm-l6-v2"
 EMBEDDINGS = "/api/v1/embeddings"
 PICO_PER_TOKEN = 5_000
@@ -152,6 +153,18 @@ class Server:
     def embed(self, given: Any, /, headers: Mapping[str, str] | None = None, **fields: Any) -> Answer:
         """POST /embeddings of an `input`, by the model's slug unless `model` is given."""
         return self.post({"model": MODEL, "input": given, **fields}, headers)
+
+    def manage(self, method: str, path: str, body: dict[str, Any] | None = None, **headers: str) -> Answer:
+        """A request under /api/v1 with the management key; `Idempotency_Key="x"` is a header."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.request(method, f"/api/v1{path}", body, sent, key=MANAGER)
+
+    def new_key(self, **fields: Any) -> tuple[str, dict[str, Any]]:
+        """A key made with POST /keys: its secret, and what is told of it."""
+        answer = self.manage("POST", "/keys", {"name": "a test's", **fields})
+        assert answer.status == 201, answer.body
+        document = answer.json()
+        return document["key"], document["data"]
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
@@ -293,6 +306,12 @@ def shared(**settings: Any) -> Server:
 def live() -> Server:
     """A server with the default settings."""
     return shared()
+
+
+@pytest.fixture(scope="session")
+def managed() -> Server:
+    """A server with the management key MANAGER."""
+    return shared(management_key=MANAGER)
 
 
 @pytest.fixture(scope="session")

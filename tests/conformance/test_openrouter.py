@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from openrouter import OpenRouter, errors
 from openrouter.utils import BackoffStrategy, RetryConfig
 
-from server import KEY, MODEL, Server, at, cl100k, cosine, decoded
+from server import KEY, MANAGER, MODEL, Server, at, cl100k, cosine, decoded
 
 _AUTHOR, _SLUG = MODEL.split("/")
 _NO_RETRIES = RetryConfig("none", BackoffStrategy(1, 1, 1.0, 1), retry_connection_errors=False)
@@ -53,6 +54,12 @@ def client(live: Server) -> Iterator[OpenRouter]:
 
 def _client(server: Server, key: str = KEY) -> OpenRouter:
     return OpenRouter(api_key=key, server_url=server.base, retry_config=_NO_RETRIES)
+
+
+@pytest.fixture
+def manager(managed: Server) -> Iterator[OpenRouter]:
+    with _client(managed, MANAGER) as made:
+        yield made
 
 
 def _vectors(found: Any) -> list[Any]:
@@ -232,3 +239,78 @@ def test_a_body_over_the_limit_is_too_large(small: Server) -> None:
     with _client(small) as client, pytest.raises(errors.PayloadTooLargeResponseError) as caught:
         client.embeddings.generate(model=MODEL, input="a " * (4 << 20))
     assert caught.value.data.error.code == 413
+
+
+def test_a_key_is_made_read_changed_listed_and_deleted(manager: OpenRouter, managed: Server) -> None:
+    ends = datetime(2035, 1, 1, tzinfo=UTC)
+    made: Any = manager.api_keys.create(
+        name="made", limit=1.5, limit_reset="monthly", expires_at=ends, include_byok_in_limit=True
+    )
+    assert (made.data.name, made.data.limit, made.data.limit_remaining) == ("made", 1.5, 1.5)
+    assert (made.data.limit_reset, made.data.expires_at) == ("monthly", ends)
+    with _client(managed, made.key) as client:
+        client.embeddings.generate(model=MODEL, input="hello")
+    found: Any = manager.api_keys.get(hash=made.data.hash)
+    assert found.data.usage == found.data.usage_daily == found.data.usage_weekly == found.data.usage_monthly == 1.5e-8
+    assert found.data.last_used_at is not None
+    changed: Any = manager.api_keys.update(hash=made.data.hash, name="changed", disabled=True, limit=None)
+    assert (changed.data.name, changed.data.disabled, changed.data.limit) == ("changed", True, None)
+    assert changed.data.limit_reset == "monthly", "what it leaves out stays"
+    listed: Any = manager.api_keys.list(include_disabled=True, offset=0)
+    assert listed.data[0].hash == made.data.hash
+    assert manager.api_keys.delete(hash=made.data.hash).DELETED
+    with pytest.raises(errors.NotFoundResponseError):
+        manager.api_keys.get(hash=made.data.hash)
+
+
+def test_the_current_key(manager: OpenRouter, managed: Server) -> None:
+    made: Any = manager.api_keys.create(name="itself", limit=2.0, limit_reset="daily")
+    with _client(managed, made.key) as client:
+        found: Any = client.api_keys.get_current_key_metadata()
+    assert (found.data.label, found.data.limit, found.data.limit_remaining) == (made.data.label, 2.0, 2.0)
+    assert found.data.effective_budget.scope == "key_limit"
+    assert found.data.effective_budget.resets_at.tzinfo is not None
+    managing: Any = manager.api_keys.get_current_key_metadata()
+    assert managing.data.is_management_key
+
+
+def test_credits(manager: OpenRouter, managed: Server) -> None:
+    before: Any = manager.credits.get_credits()
+    managed.embed("hello")
+    after: Any = manager.credits.get_credits()
+    assert after.data.total_credits == before.data.total_credits
+    assert round((after.data.total_usage - before.data.total_usage) * 1e12) == 15_000
+
+
+def test_a_generation_as_soon_as_it_is_answered(managed: Server) -> None:
+    with _client(managed) as client:
+        answer: Any = client.embeddings.generate(model=MODEL, input=["hello", "world"])
+        found: Any = client.generations.get_generation(id=answer.id)
+        assert (found.data.id, found.data.tokens_prompt) == (answer.id, answer.usage.prompt_tokens)
+        assert found.data.total_cost == answer.usage.cost
+        assert found.data.api_type == "embeddings"
+        assert [attempt.status for attempt in found.data.provider_responses] == [200]
+        with pytest.raises(errors.NotFoundResponseError, match="STORE_PROMPTS"):
+            client.generations.list_generation_content(id=answer.id)
+
+
+@pytest.mark.parametrize(
+    ("key", "call", "error"),
+    [
+        (KEY, lambda c: c.api_keys.get(hash="0" * 64), errors.ForbiddenResponseError),
+        (KEY, lambda c: c.api_keys.create(name="x"), errors.ForbiddenResponseError),
+        (KEY, lambda c: c.credits.get_credits(), errors.ForbiddenResponseError),
+        ("wrong", lambda c: c.api_keys.list(), errors.UnauthorizedResponseError),
+        ("wrong", lambda c: c.generations.get_generation(id="x"), errors.UnauthorizedResponseError),
+        (MANAGER, lambda c: c.api_keys.create(name=""), errors.BadRequestResponseError),
+        (MANAGER, lambda c: c.api_keys.update(hash="0" * 64, name="x"), errors.NotFoundResponseError),
+        (MANAGER, lambda c: c.api_keys.delete(hash="0" * 64), errors.NotFoundResponseError),
+        (MANAGER, lambda c: c.generations.get_generation(id="gen-none"), errors.NotFoundResponseError),
+        (MANAGER, lambda c: c.embeddings.generate(model=MODEL, input="x"), errors.ForbiddenResponseError),
+    ],
+)
+def test_refusals_of_management_are_its_own_types(managed: Server, key: str, call: _Call, error: type[Any]) -> None:
+    with _client(managed, key) as client, pytest.raises(error) as caught:
+        call(client)
+    found: Any = caught.value
+    assert found.data.error.code == found.status_code

@@ -1,3 +1,3 @@
-from server import live, small
+from server import live, managed, small
 
-__all__ = ["live", "small"]
+__all__ = ["live", "managed", "small"]

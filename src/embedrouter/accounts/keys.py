@@ -93,6 +93,7 @@ class KeyFilter(NamedTuple):
     owner_id: str | None = None  # None: everybody's
     workspace_id: str | None = None
     include_disabled: bool = False
+    not_expired_at: int | None = None  # leave out those that have expired by this time, in microseconds
     limit: int = 100
     offset: int = 0
 
@@ -143,6 +144,8 @@ def list_keys(connection: Connection, wanted: KeyFilter) -> list[ApiKey]:
         query = query.where(api_keys.c.workspace_id == wanted.workspace_id)
     if not wanted.include_disabled:
         query = query.where(api_keys.c.disabled.is_(False))
+    if wanted.not_expired_at is not None:
+        query = query.where(api_keys.c.expires_at.is_(None) | (api_keys.c.expires_at > wanted.not_expired_at))
     query = query.order_by(api_keys.c.id.desc()).limit(wanted.limit).offset(wanted.offset)
     return [ApiKey(**row) for row in connection.execute(query).mappings()]
 

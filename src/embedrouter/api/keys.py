@@ -154,16 +154,18 @@ async def list_keys(
     offset: Annotated[int, Parameter(ge=0, le=1_000_000, description="Keys to pass over.")] = 0,
     limit: Annotated[int, Parameter(ge=1, le=100, description="Keys to return at most.")] = 100,
     include_disabled: Literal["true", "false"] | None = None,
+    include_expired: Literal["true", "false"] | None = None,
     workspace_id: Annotated[str | None, Parameter(max_length=40, description="If left out: the default one.")] = None,
 ) -> KeyList:
-    """The keys of a workspace, the newest first. Deleted ones are not listed, disabled ones where that is asked for."""
+    """The keys of a workspace, the newest first; disabled and expired ones only where that is asked for."""
+    at = now()
     wanted = KeyFilter(
         workspace_id=WORKSPACE if workspace_id is None else plain("workspace_id", workspace_id),
         include_disabled=include_disabled == "true",
+        not_expired_at=None if include_expired == "true" else at,
         limit=limit,
         offset=offset,
     )
-    at = now()
 
     def query(connection: Any) -> list[KeyItem]:
         found = keys.list_keys(connection, wanted)
