@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,18 +86,19 @@ def _reaching(database: Database) -> Iterator[None]:
 def _alone(database: Database) -> Iterator[Connection]:
     """A transaction beside which no other process migrates. It waits for one that does."""
     try:
-        if database.is_sqlite:
-            with closing(database.write_engine.raw_connection()) as raw:  # the pool has but this connection
-                cursor = raw.cursor()
+        with database.write_engine.connect() as connection:
+            if database.is_sqlite:  # inside a transaction the second changes nothing
+                cursor = connection.connection.cursor()
                 cursor.execute(f"PRAGMA busy_timeout={_PATIENCE_MS}")
                 # SQLite changes a table by making it anew; dropping the old one would cascade. Checked at the end.
                 cursor.execute("PRAGMA foreign_keys=OFF")
-        with database.write_engine.begin() as connection:
-            if not database.is_sqlite:
-                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-                connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_PATIENCE_MS}")
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-            yield connection
+                cursor.close()
+            with connection.begin():
+                if not database.is_sqlite:
+                    connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+                    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_PATIENCE_MS}")
+                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+                yield connection
     finally:
         database.forget_connections()
 

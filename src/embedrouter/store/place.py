@@ -17,7 +17,7 @@ def prepare(path: Path) -> None:
         if path.is_dir():
             raise SettingsError(f"{path} is a folder; the database needs the name of a file")
         path.parent.mkdir(parents=True, exist_ok=True)
-        kind = file_system(path.parent.resolve())
+        kind = file_system(path.parent.resolve(), _MOUNTS)
         if kind in _REMOTE:
             raise SettingsError(
                 f"{path.parent} is on a network file system ({kind}), where SQLite loses data: name a local folder "
@@ -31,7 +31,7 @@ def prepare(path: Path) -> None:
         ) from error
 
 
-def file_system(path: Path, mounts: Path = _MOUNTS) -> str:
+def file_system(path: Path, mounts: Path) -> str:
     """The type of the file system that holds a folder, as Linux names it; "" where it cannot be told."""
     try:
         lines = mounts.read_text(errors="surrogateescape").splitlines()
