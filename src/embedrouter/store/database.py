@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
 from embedrouter.errors import SettingsError, StoreUnavailableError
@@ -30,6 +30,7 @@ READERS: Final = 4
 _BUSY_MS: Final = 2_000  # how long SQLite waits for another process's lock before we answer 503
 _RETRY_AFTER: Final = 2  # seconds, told to clients
 _BIG_WAL: Final = 64 * 1024 * 1024  # bytes
+_READ_ONLY: Final = "25006"  # PostgreSQL's code: a standby, or an administrator's choice
 _WRITERS: Final = 0x6C656467  # names our advisory lock among PostgreSQL's
 _CLOCK: Final = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint"
 _DRIVERS: Final = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
@@ -58,11 +59,19 @@ class Database:
         """For people: without a password."""
         return self.url.render_as_string(hide_password=True)
 
-    @property
-    def failures(self) -> tuple[type[Exception], ...]:
-        """What is raised when the database is locked, full, read-only or away: by SQLAlchemy or by the driver."""
+    def is_failure(self, error: Exception) -> bool:
+        """Whether the database is locked, full, read-only or away; the error is SQLAlchemy's or the driver's."""
+        own = error.orig if isinstance(error, DBAPIError) else error
         driver = self.write_engine.dialect.loaded_dbapi
-        return (OperationalError, InterfaceError, driver.OperationalError, driver.InterfaceError)
+        return isinstance(own, (driver.OperationalError, driver.InterfaceError)) or (
+            getattr(own, "sqlstate", None) == _READ_ONLY
+        )
+
+    def is_broken(self, connection: Connection) -> bool:
+        """Whether the connection ended by itself, so that nobody knows what became of its last transaction."""
+        if self.is_sqlite:
+            return False
+        return connection.invalidated or bool(connection.connection.dbapi_connection.closed)  # type: ignore[union-attr]
 
     def insert(self, table: Table) -> Insert:
         """An INSERT of this dialect, which knows ON CONFLICT."""
@@ -74,7 +83,7 @@ class Database:
             with self.read_engine.connect() as connection:
                 return query(connection)
         except DBAPIError as error:
-            raise unavailable(error) from error
+            raise unavailable() from error
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """The same in a thread that may wait. Raises StoreUnavailableError."""
@@ -106,9 +115,11 @@ class Database:
             return
         cursor = connection.connection.cursor()
         cursor.execute("PRAGMA busy_timeout=20")  # a reader that is slower than that: the next time, then
-        cursor.execute("PRAGMA wal_checkpoint(RESTART)")
-        cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
-        cursor.close()
+        try:
+            cursor.execute("PRAGMA wal_checkpoint(RESTART)")
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+            cursor.close()
 
     def checkpoint(self) -> None:
         """Move what SQLite's WAL gathered into the file; neither readers nor the writer wait for it."""
@@ -118,7 +129,7 @@ class Database:
             with closing(self.read_engine.raw_connection()) as connection:
                 connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
         except (DBAPIError, sqlite3.Error) as error:
-            raise unavailable(error) from error
+            raise unavailable() from error
 
     def forget_connections(self) -> None:
         """After a failure: the next use connects anew. SQLite keeps a file it once could only read read-only."""
@@ -142,7 +153,7 @@ def cause(error: Exception) -> str:
     return " ".join(str(told).split()) or type(told).__name__
 
 
-def unavailable(error: Exception) -> StoreUnavailableError:
+def unavailable(error: Exception | None = None) -> StoreUnavailableError:
     """What a failing database is told as; the cause stays inside."""
     told = StoreUnavailableError(
         "the database cannot be used at the moment; nothing was charged, try again", retry_after=_RETRY_AFTER
@@ -202,12 +213,22 @@ def _postgresql(url: URL, durability: Durability, *, reading: bool) -> Engine:
     # Group commit pays for the fsync; without it a killed PostgreSQL could forget what we answered.
     commit = "off" if durability == "async" else "on"
     options = f"-c synchronous_commit={commit} -c timezone=UTC -c statement_timeout=30000 -c lock_timeout=5000"
-    if reading:  # as in SQLite: one snapshot a transaction, and no writing
-        options += " -c default_transaction_isolation=repeatable\\ read -c default_transaction_read_only=on"
+    if reading:
+        options += r" -c default_transaction_read_only=on -c default_transaction_isolation=repeatable\ read"
+    else:  # a process that was stopped in the middle of a transaction must not keep the others waiting for ever
+        options += " -c idle_in_transaction_session_timeout=10000"
     return create_engine(
         url,
-        pool_size=READERS if reading else 1,
+        pool_size=READERS + 1 if reading else 1,  # the keeper reads, too: slow readers must not make it wait
         max_overflow=0,
         pool_pre_ping=False,
-        connect_args={"options": options, "connect_timeout": 5, "application_name": "embedrouter"},
+        connect_args={
+            "options": options,
+            "connect_timeout": 5,
+            "application_name": "embedrouter",
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 10_000,  # milliseconds: of a network that swallows what is sent
+        },
     )

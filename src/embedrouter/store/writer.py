@@ -106,9 +106,21 @@ class Writer:
         while works := self._take():
             started = time.perf_counter()
             results = self._written(works)
-            self.watcher(len(works), time.perf_counter() - started)
+            if self.failing:  # what has come meanwhile need not wait as long, to be told the same
+                late = self._take_all()
+                works, results = works + late, results + [unavailable() for _ in late]
             _deliver(works, results)
+            self._tidy(len(works), time.perf_counter() - started)
         self._disconnect()
+
+    def _tidy(self, works: int, seconds: float) -> None:
+        """After a transaction. Whatever fails here, what was committed has been told, and the thread goes on."""
+        try:
+            self.watcher(works, seconds)
+            if self._connection is not None and self.commits % _TIDY == 0:
+                self._database.bound_wal(self._connection)
+        except Exception as error:
+            log.warning("tidying up after a transaction failed: %s", cause(error))
 
     def _take(self) -> list[_Work]:
         with self._wake:
@@ -116,23 +128,34 @@ class Writer:
                 self._wake.wait()
             return [self._waiting.popleft() for _ in range(min(_GROUP, len(self._waiting)))]
 
+    def _take_all(self) -> list[_Work]:
+        with self._wake:
+            works = list(self._waiting)
+            self._waiting.clear()
+            return works
+
     def _written(self, works: Sequence[_Work]) -> list[Any]:
         try:
             results = self._transact(works, again=False)
-        except self._database.failures as error:
-            return self._after_failure(works, error)
         except Exception as error:
-            if len(works) > 1:  # one of them is at fault: each by itself, then
-                return [result for work in works for result in self._written([work])]
-            log.exception("writing to the database failed")
-            return [error]
+            if self._database.is_failure(error):
+                return self._after_failure(works, error)
+            self.failing = False
+            if len(works) == 1:
+                log.exception("writing to the database failed")
+                return [error]
+            results = []
+            for work in works:  # one of them is at fault: each by itself, then
+                results += [unavailable()] if self.failing else self._written([work])
+            return results
         self.failing = False
         return results
 
     def _after_failure(self, works: Sequence[_Work], error: Exception) -> list[Any]:
-        """Once more where the connection may have broken: the first try may even have been committed."""
+        """Once more if the connection broke: the first try may even have been committed."""
+        broke = self._connection is not None and self._database.is_broken(self._connection)
         self._disconnect()
-        if not self._database.is_sqlite:
+        if broke:
             try:
                 results = self._transact(works, again=True)
             except Exception as second:
@@ -144,12 +167,12 @@ class Writer:
         if not self.failing:
             log.error("the database cannot be written: %s", cause(error))
         self.failing = True
-        return [unavailable(error)] * len(works)
+        return [unavailable(error) for _ in works]
 
     def _disconnect(self) -> None:
         """The next use connects anew. SQLite keeps a file it once could only read read-only."""
         if self._connection is not None:
-            with suppress(*self._database.failures):
+            with suppress(Exception):  # whatever a broken connection says to that
                 self._connection.invalidate()
                 self._connection.close()
             self._connection = None
@@ -171,8 +194,6 @@ class Writer:
                     results[index] = answer
             cursor.close()
         self.commits += 1
-        if self.commits % _TIDY == 0:
-            self._database.bound_wal(connection)
         return results
 
     def _connected(self) -> Connection:
@@ -191,7 +212,7 @@ def _deliver(works: Sequence[_Work], results: Sequence[Any]) -> None:
         else:
             _settle(work.future, result)
     for loop, settled in by_loop.items():
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(_settle_all, settled)
 
 

@@ -1,0 +1,197 @@
+import contextlib
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, text
+
+from embedrouter.errors import SettingsError, StoreUnavailableError
+from embedrouter.settings import Durability
+from embedrouter.store import Batch, Database, Writer, database, writer
+from embedrouter.store.database import READERS
+from embedrouter.store.migrate import migrate
+from store.marks import add, add_quickly, count, names
+
+_PATIENCE = 30.0  # seconds
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "mysql://host/name", "sqlite://", "sqlite:///", "postgresql"])
+def test_a_bad_url_says_what_a_good_one_looks_like(url: str) -> None:
+    with pytest.raises(SettingsError, match="database_url"):
+        Database(url)
+
+
+def test_a_password_is_not_part_of_its_name() -> None:
+    assert "geheim" not in Database("postgresql://somebody:geheim@host/name").name
+
+
+def test_a_reader_sees_one_snapshot(database_url: str) -> None:
+    opened = Database(database_url)
+    migrate(opened)
+    writing = Writer(opened)
+    seen: list[int] = []
+
+    def look(connection: Connection) -> None:
+        seen.append(count(connection))
+        writing.submit(add, "meanwhile").result(_PATIENCE)
+        seen.append(count(connection))
+
+    opened.read_now(look)
+    assert seen == [0, 0]
+    writing.close()
+    opened.close()
+
+
+def test_slow_readers_do_not_keep_the_keeper_waiting(database_url: str) -> None:
+    """Else a key that another process disabled would go on working while somebody exports a year."""
+    opened = Database(database_url)
+    migrate(opened)
+    ends, entered = threading.Event(), threading.Barrier(READERS + 1)
+
+    def slow(connection: Connection) -> None:
+        count(connection)
+        entered.wait(_PATIENCE)
+        ends.wait(_PATIENCE)
+
+    threads = [threading.Thread(target=opened.read_now, args=(slow,)) for _ in range(READERS)]
+    for thread in threads:
+        thread.start()
+    entered.wait(_PATIENCE)
+    started = time.monotonic()
+    assert opened.read_now(count) == 0
+    assert time.monotonic() - started < 1.0
+    ends.set()
+    for thread in threads:
+        thread.join(_PATIENCE)
+    opened.close()
+
+
+@pytest.mark.parametrize(("durability", "level"), [("durable", 2), ("commit", 1), ("async", 1)])
+def test_sqlite_syncs_as_the_durability_says(tmp_path: Path, durability: Durability, level: int) -> None:
+    opened = Database(f"sqlite:///{tmp_path / 'a.db'}", durability=durability)
+    migrate(opened)
+    assert _asked(opened, "PRAGMA synchronous") == str(level)  # 2: an fsync before each commit is done
+    assert _asked(opened, "PRAGMA journal_mode") == "wal"
+    opened.close()
+
+
+@pytest.mark.parametrize(("durability", "commit"), [("durable", "on"), ("commit", "on"), ("async", "off")])
+def test_postgresql_syncs_as_the_durability_says(postgres_url: str, durability: Durability, commit: str) -> None:
+    opened = Database(postgres_url, durability=durability)
+    migrate(opened)
+    assert _asked(opened, "SHOW synchronous_commit") == commit
+    opened.close()
+
+
+def test_under_steady_load_the_wal_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_BIG_WAL", 200_000)
+    monkeypatch.setattr(writer, "_TIDY", 8)
+    opened = Database(f"sqlite:///{tmp_path / 'a.db'}")
+    migrate(opened)
+    writing = Writer(opened)
+    stop = threading.Event()
+
+    def keep() -> None:
+        while not stop.wait(0.05):
+            opened.checkpoint()
+            opened.read_now(count)
+
+    keeper = threading.Thread(target=keep)
+    keeper.start()
+    largest = 0
+    for number in range(800):
+        writing.submit(add_quickly, f"name {number}").result(_PATIENCE)
+        largest = max(largest, (tmp_path / "a.db-wal").stat().st_size)
+    stop.set()
+    keeper.join(_PATIENCE)
+    assert largest < 2_000_000  # 800 commits of 2 pages or more would be 6 MB
+    assert opened.read_now(count) == 800
+    writing.close()
+    opened.close()
+
+
+def test_a_postgresql_process_stopped_in_a_transaction_does_not_stop_the_others(postgres_url: str) -> None:
+    opened = Database(postgres_url)
+    migrate(opened)
+    assert _asked(opened, "SHOW idle_in_transaction_session_timeout") == "10s"
+    opened.close()
+
+
+def test_a_file_that_became_read_only_is_told_and_written_again_afterwards(tmp_path: Path) -> None:
+    opened = Database(f"sqlite:///{tmp_path / 'a.db'}")
+    migrate(opened)
+    writing = Writer(opened)
+    writing.submit(add, "before").result(_PATIENCE)
+    writing.submit(_query_only, 1).result(_PATIENCE)  # what SQLite answers is the same as for a file system's
+    with pytest.raises(StoreUnavailableError):
+        writing.submit(add, "during").result(_PATIENCE)
+    assert opened.read_now(names) == {"before"}
+    assert writing.submit(add, "after").result(_PATIENCE) == 1  # on a new connection
+    writing.close()
+    opened.close()
+
+
+def test_two_processes_write_one_file_without_refusing_each_other(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        both = [stack.enter_context(_opened(tmp_path / "a.db")) for _ in range(2)]
+        ends = time.monotonic() + 2.0
+
+        def hammer(which: int) -> None:
+            number = 0
+            while time.monotonic() < ends:
+                waiting = [both[which][1].submit(add_quickly, f"{which} {number + n}") for n in range(16)]
+                number += 16
+                for future in waiting:
+                    future.result(_PATIENCE)
+            done[which] = number
+
+        done = [0, 0]
+        threads = [threading.Thread(target=hammer, args=(which,)) for which in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(_PATIENCE)
+        assert min(done) > 0
+        assert both[0][0].read_now(count) == sum(done)
+
+
+def test_a_damaged_file_is_told_as_unavailable_to_readers(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with _opened(path) as (_, writing):
+        writing.submit(add, "before").result(_PATIENCE)
+    path.write_bytes(b"not a database" * 1000)
+    opened = Database(f"sqlite:///{path}")
+    with pytest.raises(StoreUnavailableError) as told:
+        opened.read_now(count)
+    assert "not a database" not in told.value.message
+    opened.close()
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[Database, Writer]]:
+    opened = Database(f"sqlite:///{path}")
+    migrate(opened)
+    writing = Writer(opened)
+    yield opened, writing
+    writing.close()
+    opened.close()
+
+
+def _query_only(batch: Batch, payloads: Sequence[int]) -> Sequence[None]:
+    batch.connection.execute(text(f"PRAGMA query_only={payloads[0]}"))
+    return [None] * len(payloads)
+
+
+def _asked(opened: Database, question: str) -> str:
+    with opened.write_engine.connect() as connection:
+        return str(connection.execute(text(question)).scalar_one())
+
+
+def test_the_file_is_nobody_elses(tmp_path: Path) -> None:
+    with _opened(tmp_path / "a.db"):
+        for file in tmp_path.iterdir():
+            assert file.stat().st_mode & 0o077 == 0, file
+    assert sqlite3.connect(tmp_path / "a.db").execute("PRAGMA integrity_check").fetchone() == ("ok",)
