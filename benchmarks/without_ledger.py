@@ -1,4 +1,4 @@
-"""`embedrouter` with the ledger taken out, as the base line of benchmarks/ledger.py. Not for use.
+"""`embedrouter` with the ledger taken out, as the base line of benchmarks/accounting.py. Not for use.
 
 Keys are still looked up; nothing is held, nothing is written.
 """

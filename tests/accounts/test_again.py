@@ -28,13 +28,13 @@ def database(database_url: str, tmp_path: Path) -> Iterator[Database]:
 
 def _create(database: Database, *, again: bool) -> ApiKey | Exception:
     with database.write_engine.begin() as connection:
-        return keys.create(Batch(connection, database, again), [_WANTED])[0]
+        return keys.create(Batch(connection, connection.connection.cursor(), database, again), [_WANTED])[0]
 
 
 def _delete(database: Database, at: int, *, again: bool) -> ApiKey | Exception:
     with database.write_engine.begin() as connection:
         change = KeyChange(_WANTED.digest.hex(), {"deleted_at": at}, at)
-        return keys.change(Batch(connection, database, again), [change])[0]
+        return keys.change(Batch(connection, connection.connection.cursor(), database, again), [change])[0]
 
 
 def test_a_key_that_the_first_try_made_is_the_answer_of_the_second(database: Database) -> None:

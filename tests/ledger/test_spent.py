@@ -107,6 +107,6 @@ def test_nothing_is_left_of_nothing() -> None:
 
 def _made(books: Books, *wanted: NewKey) -> list[ApiKey]:
     with books.database.write_engine.begin() as connection:
-        found = keys.create(Batch(connection, books.database, False), wanted)
+        found = keys.create(Batch(connection, connection.connection.cursor(), books.database, again=False), wanted)
     assert all(isinstance(one, ApiKey) for one in found), found
     return [one for one in found if isinstance(one, ApiKey)]

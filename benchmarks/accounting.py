@@ -1,7 +1,7 @@
 """What the ledger costs: the same server with everything on, as by default, and with the ledger taken out.
 
-    python benchmarks/ledger.py           requests/s, p50, p99 of single texts          (some four minutes)
-    python benchmarks/ledger.py writer    generations/s that the writer alone writes
+    python benchmarks/accounting.py           requests/s, p50, p99 of single texts          (some four minutes)
+    python benchmarks/accounting.py writer    generations/s that the writer alone writes
 
 Everything on: billing enforced, a key with a USD limit, requests and tokens a minute and a concurrency limit. Rounds
 alternate between the servers; who is not measured is stopped. `--database postgresql://...` takes a database of yours.
@@ -170,7 +170,7 @@ def main() -> None:
         else:
             found = serving(options, folder, options.model or model_folder())
     chosen = {key: value for key, value in vars(options).items() if not isinstance(value, Path)}
-    save(f"ledger-{options.mode}", {"machine": facts, "options": chosen, **found})
+    save(f"accounting-{options.mode}", {"machine": facts, "options": chosen, **found})
 
 
 if __name__ == "__main__":
