@@ -34,6 +34,12 @@ _PUBLIC = {
         )
     ),
 }  # fmt: skip
+# Nothing else is open to keys that embed.
+_ANY_KEY = {
+    f"{base}{path}"
+    for base in ("/api/v1", "/v1")
+    for path in ("/key", "/auth/key", "/generation", "/generation/content")
+}
 _CALLERS = ("nobody", "wrong", "disabled", "expired", "deleted", "inference", "management")
 
 
@@ -84,8 +90,11 @@ def test_every_route_declares_its_rule_and_something_enforces_it(app: Litestar) 
     check_rules(app)
 
 
-def test_only_what_is_meant_to_be_is_public(app: Litestar) -> None:
-    assert {rule.path for rule in rules(app) if rule.access == "public"} == _PUBLIC
+def test_only_what_is_meant_to_be_is_open(app: Litestar) -> None:
+    found = list(rules(app))
+    assert {rule.path for rule in found if rule.access == "public"} == _PUBLIC
+    assert {rule.path for rule in found if rule.access == "key"} == _ANY_KEY
+    assert {rule.path for rule in found if rule.access == "inference"} == {EMBEDDINGS, "/v1/embeddings"}
 
 
 @pytest.mark.parametrize("caller", _CALLERS)
