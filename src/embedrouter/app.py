@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from litestar import Litestar, Router
 from litestar.config.app import AppConfig
+from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
@@ -18,6 +19,8 @@ from embedrouter import __version__
 from embedrouter.accounts import first
 from embedrouter.accounts.caller import Gatekeeper
 from embedrouter.accounts.first import FirstKey
+from embedrouter.accounts.passwords import Passwords
+from embedrouter.accounts.reception import Reception
 from embedrouter.accounts.ring import KeyRing
 from embedrouter.api import credits as credit_routes
 from embedrouter.api import current_key, docs, generations, health, keys, models, problems
@@ -26,8 +29,10 @@ from embedrouter.api.context import Context
 from embedrouter.api.embeddings import embeddings_route
 from embedrouter.api.exchange import ClientGone
 from embedrouter.api.response_cache import ResponseCache
+from embedrouter.api.session import internal_routes
 from embedrouter.catalog.builtin import ALIASES, PROVIDER, SLUG, builtin_model
 from embedrouter.catalog.catalog import Catalog
+from embedrouter.entrance import Entrance
 from embedrouter.errors import EmbedRouterError
 from embedrouter.gateway import Gateway
 from embedrouter.keeper import Chore, Keeper
@@ -41,6 +46,7 @@ from embedrouter.settings import Settings
 from embedrouter.store import Database, Writer
 from embedrouter.store.migrate import migrate
 from embedrouter.telemetry.metrics import Metrics
+from embedrouter.web.account import web_routes
 
 log = logging.getLogger(__name__)
 
@@ -145,12 +151,13 @@ def make_context(settings: Settings, store: Store, model: MiniLM) -> Context:
     )
 
 
-def make_keeper(context: Context) -> Keeper:
+def make_keeper(context: Context, reception: Reception) -> Keeper:
     """What the process does beside its requests."""
     chores = [
         Chore("taking in changed keys", 0.5, context.ring.load),
         Chore("showing that this process lives", 1.0, context.ledger.beat),
         Chore("moving SQLite's WAL into its file", 1.0, context.database.checkpoint),
+        Chore("forgetting ended sessions", 600.0, reception.tidy),
     ]
     if context.responses is not None:
         chores.append(Chore("forgetting answers that expired", 1.0, context.responses.drop_expired))
@@ -159,11 +166,13 @@ def make_keeper(context: Context) -> Keeper:
 
 def make_app(context: Context) -> Litestar:
     """The ASGI application. Its shutdown finishes what the model has taken."""
+    reception = Reception(context.database, context.writer, Passwords())
+    entrance = Entrance(context.settings, reception)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         context.ledger.beat()
-        keeper = make_keeper(context)
+        keeper = make_keeper(context, reception)
         keeper.start()
         gc.collect()
         gc.freeze()  # what lives for ever is not walked again by every collection
@@ -172,6 +181,7 @@ def make_app(context: Context) -> Litestar:
         finally:
             context.model.close(context.settings.drain_s)
             keeper.close(5.0)
+            reception.close()
             with suppress(EmbedRouterError):  # then others find this process dead, and release what it held
                 context.ledger.close()
             context.writer.close(context.settings.drain_s)
@@ -202,8 +212,13 @@ def make_app(context: Context) -> Litestar:
                 Router("/api/v1", route_handlers=[embed]),
                 Router("/v1", route_handlers=[embed]),
                 guarded,
+                internal_routes(),
+                web_routes(),
             ],
-            dependencies={"context": Provide(lambda: context, sync_to_thread=False, use_cache=True)},
+            dependencies={
+                "context": Provide(lambda: context, sync_to_thread=False, use_cache=True),
+                "entrance": Provide(lambda: entrance, sync_to_thread=False, use_cache=True),
+            },
             exception_handlers={
                 EmbedRouterError: problems.on_known,
                 HTTPException: problems.on_http,
@@ -211,6 +226,7 @@ def make_app(context: Context) -> Litestar:
                 Exception: problems.on_any,
             },
             lifespan=[lifespan],
+            state=State({"entrance": entrance}),
             openapi_config=docs.CONFIG,
             logging_config=None,
         )

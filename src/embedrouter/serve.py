@@ -14,6 +14,7 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from embedrouter.accounts.first import FirstKey
+from embedrouter.accounts.reception import setup_link
 from embedrouter.api.context import Context
 from embedrouter.app import load_model, make_app, make_context, open_store
 from embedrouter.catalog.builtin import SLUG
@@ -37,10 +38,11 @@ def run(settings: Settings, say: Callable[[str], None]) -> None:
     model = load_model(settings)
     _warm_up(model)
     context = make_context(settings, store, model)
-    uvloop.run(_serve(context, store.first_key, say))
+    setup_token = setup_link(store.writer)
+    uvloop.run(_serve(context, store.first_key, setup_token, say))
 
 
-async def _serve(context: Context, first_key: FirstKey, say: Callable[[str], None]) -> None:
+async def _serve(context: Context, first_key: FirstKey, setup_token: str | None, say: Callable[[str], None]) -> None:
     settings = context.settings
     server = Server(
         make_app(context),
@@ -69,7 +71,7 @@ async def _serve(context: Context, first_key: FirstKey, say: Callable[[str], Non
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop)
     serving = asyncio.ensure_future(server.serve())
-    announcing = asyncio.ensure_future(_announce(context, first_key, say))
+    announcing = asyncio.ensure_future(_announce(context, first_key, setup_token, say))
     stopped = asyncio.ensure_future(stopping.wait())
     await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
     announcing.cancel()
@@ -88,26 +90,31 @@ def _leave() -> None:
     os._exit(1)
 
 
-async def _announce(context: Context, first_key: FirstKey, say: Callable[[str], None]) -> None:
+async def _announce(context: Context, first_key: FirstKey, setup_token: str | None, say: Callable[[str], None]) -> None:
     host, port = context.settings.host, context.settings.port
     while not _accepts(host, port):  # noqa: ASYNC110 (granian does not tell when it listens)
         await asyncio.sleep(0.01)
-    say(_banner(f"http://{_url_host(host)}:{port}", first_key, context.model))
+    setup = None if setup_token is None else f"{context.settings.address}/setup?token={setup_token}"
+    say(_banner(f"http://{_url_host(host)}:{port}", first_key, setup, context.model))
 
 
-def _banner(url: str, first_key: FirstKey, model: MiniLM) -> str:
+def _banner(url: str, first_key: FirstKey, setup: str | None, model: MiniLM) -> str:
     if first_key.secret is not None:
         key, header = first_key.secret, f"'Authorization: Bearer {first_key.secret}'"
     else:
         key = f"{first_key.label} (shown in full only when it is made; --new-key makes another)"
         header = '"Authorization: Bearer $EMBEDROUTER_API_KEY"'
+    first_link = (
+        "" if setup is None else f"  setup    {setup}\n           makes the first administrator, within 24 hours\n"
+    )
     body = f'{{"model": "{SLUG}", "input": "Hello, world"}}'
     return (
         f"\nembedrouter serves {SLUG}\n"
         f"  engine   {model.engine.reason}; {model.engine.workers} worker threads\n"
         f"  address  {url}/api/v1\n"
         f"  docs     {url}/docs\n"
-        f"  key      {key}\n\n"
+        f"  key      {key}\n"
+        f"{first_link}\n"
         f"Try it:\n"
         f"  curl {url}/api/v1/embeddings -H {header} -H 'Content-Type: application/json' -d '{body}'\n"
     )

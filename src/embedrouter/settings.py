@@ -6,6 +6,7 @@ known one: a typing error must never pass for a default.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,6 +63,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     body_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 30.0
     request_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 300.0
     drain_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 30.0  # how long SIGTERM waits for what was accepted
+    public_url: str | None = None  # where people reach the pages, if a proxy is before them: https://embed.example.org
+    trust_proxy: bool = False  # believe X-Forwarded-For (its last address) and X-Forwarded-Proto
     log_format: LogFormat = "text"
     access_log: bool = False
 
@@ -69,6 +72,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def database(self) -> str:
         """The URL of the database."""
         return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'embedrouter.db'}"
+
+    @property
+    def address(self) -> str:
+        """The URL that links begin with, without a slash at its end."""
+        if self.public_url is not None:
+            return self.public_url.rstrip("/")
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
 
 NAMES = tuple(field.name for field in msgspec.structs.fields(Settings))
@@ -91,7 +101,14 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | No
     merged = _checked(_from_toml(path), f"in {path}", strict=True) if path else {}
     merged |= _checked(variables, "in the environment", strict=False)
     merged |= _checked(given, "on the command line", strict=False)
+    _check_public_url(merged.get("public_url"))
     return Settings(**merged)
+
+
+def _check_public_url(url: str | None) -> None:
+    """Links, cookies and the check of where a form comes from depend on it."""
+    if url is not None and not re.fullmatch(r"https?://[^/\s?#@\\]+/?", url):
+        raise SettingsError(f'setting "public_url": expected https://host or http://host:port, no path (got {url!r})')
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Pages for people: plain HTML and forms that work without JavaScript."""
