@@ -14,6 +14,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from embedrouter.cli import app
 from embedrouter.minilm import MiniLM, cpu
@@ -40,14 +41,17 @@ _COMMANDS = dict(_commands(typer.main.get_command(app)))
 def test_the_commands_are_the_documented_ones() -> None:
     assert {" ".join(path) for path in _COMMANDS} == {
         "", "serve", "embed", "similarity", "bench", "version", "model", "model pull", "model verify", "model info",
+        "keys", "keys create", "keys list", "keys show", "keys update", "keys disable", "keys enable", "keys delete",
+        "credits", "credits show", "credits add", "credits adjust", "credits ledger", "credits budget",
+        "db", "db status", "db migrate", "db version", "doctor", "backup",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("path", _COMMANDS, ids=lambda path: " ".join(path) or "embedrouter")
 def test_help_names_every_option_and_command(path: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")
-    done = cli(*path, "--help")
-    assert done.returncode == 0
+    done = CliRunner().invoke(app, [*path, "--help"])
+    assert done.exit_code == 0
     command = _COMMANDS[path]
     options = [name for one in command.params if one.param_type_name == "option" for name in one.opts]
     assert [name for name in options if name not in done.stdout] == []
@@ -58,7 +62,19 @@ def test_help_names_every_option_and_command(path: tuple[str, ...], monkeypatch:
 def test_serves_help_names_the_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")
     shown = cli("serve", "--help").stdout
-    for name in ("HOST", "PORT", "DATA_DIR", "API_KEY", "THREADS", "PRECISION", "LOG_FORMAT", "CONFIG"):
+    for name in (
+        "HOST",
+        "PORT",
+        "DATA_DIR",
+        "API_KEY",
+        "THREADS",
+        "PRECISION",
+        "LOG_FORMAT",
+        "CONFIG",
+        "DATABASE_URL",
+        "BILLING",
+        "DURABILITY",
+    ):
         assert f"EMBEDROUTER_{name}" in shown
 
 

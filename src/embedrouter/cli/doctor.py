@@ -60,7 +60,7 @@ def doctor(
 
 def _examine(store: Opened) -> Report:
     from embedrouter.errors import StoreUnavailableError
-    from embedrouter.ledger.doctor import MOST, Finding, examine, silent
+    from embedrouter.ledger.doctor import MOST, Finding, examine, orphans, silent
     from embedrouter.store.health import damages, warnings
     from embedrouter.store.migrate import check
 
@@ -78,6 +78,7 @@ def _examine(store: Opened) -> Report:
     try:
         diagnosis = store.read(examine)
         gone = database.read_now(lambda connection: silent(connection, database.now(connection)))
+        lost = store.read(orphans)
     except StoreUnavailableError:
         if not damaged:
             raise
@@ -91,6 +92,7 @@ def _examine(store: Opened) -> Report:
         f"{one.holds} requests: the next server that runs lets it go"
         for one in gone
     ]
+    told_of += [f"the hold {one} belongs to no known process: delete it when no server runs" for one in lost]
     return _report(database.name, (diagnosis.generations, diagnosis.ledger_entries), findings, told_of)
 
 

@@ -83,6 +83,12 @@ def silent(connection: Connection, at: int) -> list[Silent]:
     return [Silent(row.id, row.host, row.pid, row.seen_at, row.holds) for row in connection.execute(query)]
 
 
+def orphans(connection: Connection) -> list[str]:
+    """Holds of processes that are not known: nobody will let them go."""
+    query = select(holds.c.id).where(holds.c.instance_id.not_in(select(instances.c.id)))
+    return list(connection.execute(query.order_by(holds.c.id).limit(MOST)).scalars())
+
+
 # --- money
 
 
@@ -146,16 +152,20 @@ def _spent_by_keys(connection: Connection, _: _Pruned) -> Iterator[Finding]:
 def _spent_by_workspaces(connection: Connection, pruned: _Pruned) -> Iterator[Finding]:
     """What a workspace spent, in each period that `usage` has wholly, is the sum of its usage."""
     since = _next(pruned.usage, DAY)
+    rows = select(usage.c.workspace_id, _day_of(usage.c.bucket).label("day"), usage.c.cost_pico).where(
+        usage.c.bucket >= since
+    )
+    by_day = rows.subquery()  # PostgreSQL takes no expression with parameters for the same one twice
     days = connection.execute(
-        select(usage.c.workspace_id, _day_of(usage.c.bucket), func.sum(usage.c.cost_pico))
-        .where(usage.c.bucket >= since)
-        .group_by(usage.c.workspace_id, _day_of(usage.c.bucket))
+        select(by_day.c.workspace_id, by_day.c.day, func.sum(by_day.c.cost_pico)).group_by(
+            by_day.c.workspace_id, by_day.c.day
+        )
     )
     yield from _compare_spent(connection, "workspace", None, days, since if pruned.usage else None)
 
 
 def _held(connection: Connection, _: _Pruned) -> Iterator[Finding]:
-    """What is held is the sum of the holds; each of them has somebody who will let it go."""
+    """What is held is the sum of the holds."""
     made: dict[Any, int] = {}
     for row in connection.execute(select(holds.c.id, holds.c.claims, holds.c.amount_pico)):
         try:
@@ -173,9 +183,6 @@ def _held(connection: Connection, _: _Pruned) -> Iterator[Finding]:
     for key in sorted(made.keys() | kept.keys()):
         named = _row(("scope", "scope_id", "period", "start"), key)
         yield from _differ("held money", named, made.get(key, 0), kept.get(key, 0))
-    lost = select(holds.c.id, holds.c.instance_id).where(holds.c.instance_id.not_in(select(instances.c.id)))
-    for hold_id, instance_id in connection.execute(lost.order_by(holds.c.id).limit(MOST)):
-        yield Finding("hold", f"id={hold_id}", "of a process that is known", f"of {instance_id}, which is not")
 
 
 # --- usage

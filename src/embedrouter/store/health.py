@@ -4,8 +4,9 @@ import shutil
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, func, select, text
+from sqlalchemy.exc import DatabaseError, OperationalError
 
-from embedrouter.store.database import Database
+from embedrouter.store.database import Database, cause
 from embedrouter.store.tables import metadata
 
 MIB: Final = 1024 * 1024
@@ -39,9 +40,16 @@ def damages(connection: Connection) -> list[str]:
     """What SQLite's own checks find: pages, indexes, references between rows. PostgreSQL is not asked."""
     if connection.dialect.name != "sqlite":
         return []
-    told = [str(line) for line in connection.exec_driver_sql("PRAGMA integrity_check(100)").scalars() if line != "ok"]
-    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(100)
-    return told + [f"row {row[1]} of {row[0]} refers to one of {row[2]} that is not there" for row in broken]
+    found: list[str] = []
+    try:
+        found += [str(line) for line in connection.exec_driver_sql("PRAGMA integrity_check(100)").scalars()]
+        broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(100)
+        found += [f"row {row[1]} of {row[0]} refers to one of {row[2]} that is not there" for row in broken]
+    except DatabaseError as error:
+        if isinstance(error, OperationalError):  # it cannot be read now, which says nothing about its pages
+            raise
+        found.append(cause(error))
+    return [line for line in found if line != "ok"]
 
 
 def warnings(database: Database) -> list[str]:

@@ -1,0 +1,3 @@
+from cli.commands import commands, here
+
+__all__ = ["commands", "here"]
