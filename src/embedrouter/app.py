@@ -22,8 +22,19 @@ from embedrouter.accounts.first import FirstKey
 from embedrouter.accounts.passwords import Passwords
 from embedrouter.accounts.reception import Reception
 from embedrouter.accounts.ring import KeyRing
+from embedrouter.api import (
+    activity,
+    analytics,
+    current_key,
+    datasets,
+    docs,
+    generations,
+    health,
+    keys,
+    models,
+    problems,
+)
 from embedrouter.api import credits as credit_routes
-from embedrouter.api import current_key, docs, generations, health, keys, models, problems
 from embedrouter.api.auth import Guard, check_rules
 from embedrouter.api.context import Context
 from embedrouter.api.embeddings import embeddings_route
@@ -36,7 +47,9 @@ from embedrouter.entrance import Entrance
 from embedrouter.errors import EmbedRouterError
 from embedrouter.gateway import Gateway
 from embedrouter.keeper import Chore, Keeper
+from embedrouter.ledger.apps import AppBook
 from embedrouter.ledger.book import Instance, Ledger, now
+from embedrouter.ledger.retention import Retention
 from embedrouter.minilm import MiniLM
 from embedrouter.minilm.batcher import BatchStats
 from embedrouter.minilm.weights import TENSORS
@@ -69,6 +82,11 @@ _API = (
     credit_routes.list_ledger,
     generations.get_generation,
     generations.get_content,
+    activity.get_activity,
+    analytics.get_analytics_meta,
+    analytics.query_analytics,
+    datasets.get_rankings_daily,
+    datasets.get_app_rankings,
 )
 _QUANTIZATION = {"float32": "fp32", "bfloat16": "bf16", "int8": "int8"}
 
@@ -121,6 +139,8 @@ def make_context(settings: Settings, store: Store, model: MiniLM) -> Context:
     ledger = Ledger(store.database, store.writer, instance)
     served = builtin_model(_QUANTIZATION[model.engine.precision])
     catalog = Catalog([served], {**dict.fromkeys(ALIASES, SLUG), **settings.model_aliases})
+    apps = AppBook(store.database, store.writer)
+    apps.load()
     vectors = VectorCache(settings.vector_cache_mib << 20) if settings.vector_cache_mib else None
     gateway = Gateway(
         catalog, {PROVIDER.slug: BuiltinProvider(model, vectors)}, ledger, timeout=settings.request_timeout_s
@@ -144,6 +164,7 @@ def make_context(settings: Settings, store: Store, model: MiniLM) -> Context:
         ring=store.ring,
         gatekeeper=Gatekeeper(store.ring, settings.billing),
         ledger=ledger,
+        apps=apps,
         model=model,
         gateway=gateway,
         metrics=metrics,
@@ -158,6 +179,7 @@ def make_keeper(context: Context, reception: Reception) -> Keeper:
         Chore("showing that this process lives", 1.0, context.ledger.beat),
         Chore("moving SQLite's WAL into its file", 1.0, context.database.checkpoint),
         Chore("forgetting ended sessions", 600.0, reception.tidy),
+        Chore("removing what is old", 1.0, Retention(context.writer, context.settings).turn),
     ]
     if context.responses is not None:
         chores.append(Chore("forgetting answers that expired", 1.0, context.responses.drop_expired))

@@ -7,6 +7,7 @@ from embedrouter.accounts.ring import KeyRing
 from embedrouter.api.response_cache import ResponseCache
 from embedrouter.errors import OverloadedError
 from embedrouter.gateway import Gateway
+from embedrouter.ledger.apps import AppBook
 from embedrouter.ledger.book import Ledger
 from embedrouter.minilm import MiniLM
 from embedrouter.settings import Settings
@@ -24,6 +25,7 @@ class Context:
     ring: KeyRing
     gatekeeper: Gatekeeper
     ledger: Ledger
+    apps: AppBook
     model: MiniLM
     gateway: Gateway
     metrics: Metrics

@@ -14,6 +14,7 @@ from litestar.routes import BaseRoute
 from litestar.types import ControllerRouterHandler
 
 from embedrouter import __version__
+from embedrouter.api.analytics import QueryBody
 from embedrouter.api.auth import PUBLIC, Access, rules
 from embedrouter.api.credits import AddCredit
 from embedrouter.api.keys import CreateKey, UpdateKey
@@ -52,6 +53,7 @@ _BODIES: Final[dict[str, type[msgspec.Struct]]] = {
     "createKeys": CreateKey,
     "updateKeys": UpdateKey,
     "addCredits": AddCredit,
+    "queryAnalytics": QueryBody,
 }
 _CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "

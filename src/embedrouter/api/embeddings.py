@@ -13,6 +13,7 @@ from litestar.types import Receive, Scope, Send
 
 from embedrouter.accounts.caller import Caller
 from embedrouter.api.answers import SMALL, again_json, embeddings_json
+from embedrouter.api.attribution import claim_of
 from embedrouter.api.auth import INFERENCE_CHECKED_ITSELF, authenticate
 from embedrouter.api.body import decode, read_body
 from embedrouter.api.context import Context
@@ -23,6 +24,7 @@ from embedrouter.api.response_cache import Hit, Ticket, ticket_of
 from embedrouter.api.schemas import EmbeddingsRequest
 from embedrouter.errors import EmbedRouterError, InvalidRequestError, MethodNotAllowedError
 from embedrouter.gateway import EmbedRequest, EmbedResult, Origin, Source, new_generation_id
+from embedrouter.ledger.apps import AppClaim
 from embedrouter.minilm.windows import LongInput
 from embedrouter.routing.preferences import ProviderPreferences
 from embedrouter.telemetry.logs import event
@@ -63,7 +65,10 @@ async def _answer(exchange: Exchange, context: Context) -> Answer:
         caller = authenticate(exchange.header(b"authorization"), context.gatekeeper)
         caller.require_inference()
         wanted, ticket = await _received(exchange, context, caller)
+        claim = claim_of(exchange.header)
         origin = _origin(exchange, wanted, caller, headers["X-Generation-Id"], started)
+        if claim is not None:
+            origin = origin._replace(app_id=await _app_id(context, claim), origin=claim.url)
         hit = None if ticket is None or context.responses is None else context.responses.find(ticket)
         if hit is not None:
             answer = await _again(exchange, context, wanted, hit, origin)
@@ -123,6 +128,11 @@ def _origin(
         session_id=_short(wanted.session_id, 256) or _short(exchange.header(b"x-session-id"), 256),
         request_id=_short(exchange.header(b"x-request-id"), 128),
     )
+
+
+async def _app_id(context: Context, claim: AppClaim) -> int:
+    known = context.apps.known(claim)
+    return known if known is not None else await context.apps.find(claim)
 
 
 def _short(text: str | None, most: int) -> str | None:

@@ -20,6 +20,7 @@ from embedrouter.store.tables import accounts, api_keys, generations, holds, ins
 
 PRUNED: Final = "generations_pruned_until"  # in `marks`: microseconds; older generations may be gone
 USAGE_PRUNED: Final = "usage_pruned_until"  # in `marks`: microseconds; older rows of `usage` may be gone
+SPENDING_PRUNED: Final = "spending_pruned_until"  # the same of `spending`, but for its totals
 _KEYS_REVISION: Final = "keys_revision"  # in `marks`: what accounts count their changes by
 MOST: Final = 100  # findings of one check; who has more has them all for one reason
 _CHUNK: Final = 500  # keys looked at together
@@ -60,13 +61,19 @@ class _Pruned(NamedTuple):
 
     generations: int
     usage: int
+    spending: int
+
+
+def pruned_until(connection: Connection, name: str) -> int:
+    """One of those marks; 0 where nothing was removed yet."""
+    return _mark(connection, name)
 
 
 def examine(connection: Connection) -> Diagnosis:
     """All checks, in the connection's one snapshot; at most MOST findings of each."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-    pruned = _Pruned(_mark(connection, PRUNED), _mark(connection, USAGE_PRUNED))
+    pruned = _Pruned(*(_mark(connection, name) for name in (PRUNED, USAGE_PRUNED, SPENDING_PRUNED)))
     findings = [finding for check in _CHECKS for finding in islice(check(connection, pruned), MOST)]
     return Diagnosis(_count(connection, generations), _count(connection, ledger), findings)
 
@@ -134,7 +141,7 @@ def _usage_days(connection: Connection, pruned: _Pruned) -> Iterator[Finding]:
     yield from _compare(connection, "usage entry of the ledger", ("key_id", "day"), [made, _booked(since)])
 
 
-def _spent_by_keys(connection: Connection, _: _Pruned) -> Iterator[Finding]:
+def _spent_by_keys(connection: Connection, pruned: _Pruned) -> Iterator[Finding]:
     """What a key spent, in each period, is the sum of its usage entries."""
     booked = set(connection.execute(select(ledger.c.key_id).where(ledger.c.kind == "usage").distinct()).scalars())
     kept = set(connection.execute(select(spending.c.scope_id).where(spending.c.scope == "key").distinct()).scalars())
@@ -146,12 +153,13 @@ def _spent_by_keys(connection: Connection, _: _Pruned) -> Iterator[Finding]:
             .where(ledger.c.kind == "usage", ledger.c.key_id.in_([int(of) for of in some if of.isdecimal()]))
             .group_by(ledger.c.key_id, ledger.c.day)
         )
-        yield from _compare_spent(connection, "key", some, days)
+        yield from _compare_spent(connection, "key", some, days, _next(pruned.spending, DAY))
 
 
 def _spent_by_workspaces(connection: Connection, pruned: _Pruned) -> Iterator[Finding]:
     """What a workspace spent, in each period that `usage` has wholly, is the sum of its usage."""
     since = _next(pruned.usage, DAY)
+    gone = max(since, _next(pruned.spending, DAY))
     rows = select(usage.c.workspace_id, _day_of(usage.c.bucket).label("day"), usage.c.cost_pico).where(
         usage.c.bucket >= since
     )
@@ -161,7 +169,15 @@ def _spent_by_workspaces(connection: Connection, pruned: _Pruned) -> Iterator[Fi
             by_day.c.workspace_id, by_day.c.day
         )
     )
-    yield from _compare_spent(connection, "workspace", None, days, since if pruned.usage else None)
+    yield from _compare_spent(connection, "workspace", None, days, gone, totals=not pruned.usage)
+
+
+def _spent_by_all(connection: Connection, _: _Pruned) -> Iterator[Finding]:
+    """All workspaces together spent what all accounts did, also where `usage` is pruned."""
+    spent = select(func.coalesce(func.sum(spending.c.spent_pico), 0)).where(spending.c.period == "total")
+    of_accounts = connection.execute(spent.where(spending.c.scope == "account")).scalar_one()
+    of_workspaces = connection.execute(spent.where(spending.c.scope == "workspace")).scalar_one()
+    yield from _differ("spending of all workspaces", "period=total", int(of_accounts), int(of_workspaces))
 
 
 def _held(connection: Connection, _: _Pruned) -> Iterator[Finding]:
@@ -249,6 +265,7 @@ _CHECKS: Final = (
     _buckets,
     _spent_by_keys,
     _spent_by_workspaces,
+    _spent_by_all,
     _held,
     _charged,
     _revisions,
@@ -289,9 +306,11 @@ def _compare_spent(
     scope: str,
     ids: Sequence[str] | None,
     days: Iterable[Any],
-    since: int | None = None,
+    since: int,
+    *,
+    totals: bool = True,
 ) -> Iterator[Finding]:
-    """days: (id, first second of a day, pico-USD). since: only periods that begin then or later can be told."""
+    """days: (id, first second of a day, pico-USD). since: of periods that began before, rows may be gone."""
     made: dict[tuple[str, Period, int], int] = {}
     for of, day, cost in days:
         for period in PERIODS:
@@ -307,7 +326,7 @@ def _compare_spent(
         query = query.where(spending.c.scope_id.in_(ids))
     kept = {(row.scope_id, row.period, row.start): row.spent_pico for row in connection.execute(query)}
     for key in sorted(made.keys() | kept.keys()):
-        if since is None or (key[1] != "total" and key[2] >= since):
+        if totals if key[1] == "total" else key[2] >= since:
             row = _row(("scope", "scope_id", "period", "start"), (scope, *key))
             yield from _differ(f"spending of a {scope}", row, made.get(key, 0), kept.get(key, 0))
 
