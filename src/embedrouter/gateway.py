@@ -107,7 +107,7 @@ class Gateway:
         work = _Work(request, origin, model, endpoint, now())
         answer = await self._answered(work)
         generation = work.generation(200, answer.prompt_tokens)
-        await self._settle(Settlement(generation, origin.caller.payer, work.hold, request.prompt))
+        await self.ledger.settle(Settlement(generation, origin.caller.payer, work.hold, request.prompt))
         return EmbedResult(
             vectors=shorten(answer.vectors, request.dimensions or endpoint.dimensions),
             model=model,
@@ -134,15 +134,7 @@ class Gateway:
             inputs=source.inputs,
             cache_source_id=source.generation_id,
         )
-        await self._settle(Settlement(generation, payer, hold, prompt))
-
-    async def _settle(self, settlement: Settlement) -> None:
-        try:
-            await self.ledger.settle(settlement)
-        except EmbedRouterError:
-            if settlement.hold is not None:
-                self.ledger.give_back(settlement.hold)
-            raise
+        await self.ledger.settle(Settlement(generation, payer, hold, prompt))
 
     async def _answered(self, work: "_Work") -> EmbedAnswer:
         """The provider's checked answer. What fails is not charged, and what was held for it is given back."""

@@ -23,7 +23,7 @@ from embedrouter.periods import Period, start_of
 from embedrouter.settings import Durability
 from embedrouter.store import Batch, Database, Writer
 from embedrouter.store.migrate import migrate
-from embedrouter.store.tables import budgets, instances, spending
+from embedrouter.store.tables import budgets, instances, metadata, spending
 from embedrouter.store.tables import generations as generations_table
 from embedrouter.store.tables import holds as holds_table
 
@@ -46,7 +46,21 @@ class Books:
         self.database = Database(url, durability=durability)
         migrate(self.database)
         self.writer = Writer(self.database)
+        self._prepare()
+
+    def _prepare(self) -> None:
         first.prepare(self.writer, first.Wanted("sk-a-key-of-the-tests", None, False, Path("/nonexistent")))
+
+    def empty(self) -> None:
+        """As a first start leaves it."""
+
+        def write(batch: Batch, _: Sequence[None]) -> Sequence[None]:
+            for table in reversed(metadata.sorted_tables):
+                batch.connection.execute(delete(table))
+            return [None]
+
+        self.do(write, None)
+        self._prepare()
 
     def close(self) -> None:
         self.writer.close()

@@ -5,9 +5,11 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from concurrent.futures import Future
+from typing import Any, Final, NamedTuple, TypeVar
 
 from sqlalchemy import delete, select
+from sqlalchemy.sql import ColumnElement
 
 from embedrouter.errors import EmbedRouterError, StoreUnavailableError
 from embedrouter.ledger import generations, holds
@@ -19,7 +21,12 @@ from embedrouter.store.tables import instances
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 DEAD_AFTER: Final = 10_000_000  # microseconds without a sign of life after which a process's holds are released
+_PATIENCE: Final = 8.0  # seconds a request waits for the writer
+_PAID_TOGETHER: Final = 1024  # writes
+_PAID_A_BEAT: Final = 8  # times that many; then the keeper has other things to do
 _OWED: Final = 50_000  # writes that wait for the database to come back
 
 
@@ -58,22 +65,33 @@ class Ledger:
         wanted = Hold(generation_id, self.instance.id, payer, payer.claims(at), amount_pico, tokens, at)
         writing = self.writer.write(holds.hold, wanted)
         try:
-            granted: Hold = await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            writing.add_done_callback(lambda done: self.give_back(wanted) if not _failed(done) else None)
+            return await self._in_time(writing)
+        except (asyncio.CancelledError, StoreUnavailableError):
+            writing.add_done_callback(lambda _: self.give_back(wanted))
             raise
-        return granted
 
     async def settle(self, settlement: Settlement) -> None:
-        """Write the generation with its charge; when this returns, it is there. Raises StoreUnavailableError.
+        """Write the generation with its charge; when this returns, it is there. When it raises, it is not, and nothing
+        is held. A caller that goes away while it waits is charged. Raises StoreUnavailableError, OverloadedError.
 
         Where durability is `async` it returns at once: what was answered in the last moments can be lost by a kill.
         """
-        writing = self.writer.write(generations.settle, settlement)
-        if self._waits:
-            await asyncio.shield(writing)
-        else:
-            writing.add_done_callback(lambda done: self._owe(done, generations.settle, settlement))
+        try:
+            writing = self.writer.write(generations.settle, settlement)
+        except EmbedRouterError:
+            self._write_surely(generations.void, settlement)
+            raise
+        if not self._waits:
+            writing.add_done_callback(lambda done: self._owe(done, _settle_again, settlement))
+            return
+        try:
+            await self._in_time(writing)
+        except asyncio.CancelledError:
+            writing.add_done_callback(lambda done: self._void(settlement) if done.exception() is not None else None)
+            raise
+        except Exception:  # it may have been committed all the same
+            writing.add_done_callback(lambda _: self._void(settlement))
+            raise
 
     def give_back(self, hold: Hold) -> None:
         """Release a hold that will not be settled; needs no waiting for."""
@@ -82,25 +100,55 @@ class Ledger:
 
     def note(self, settlement: Settlement) -> None:
         """Write a generation that nobody waits for: of a request that failed or was given up."""
-        self._write_surely(generations.settle, settlement)
+        self._write_surely(_settle_again, settlement)
 
     def beat(self) -> None:
         """Show that this process lives, release what dead ones held, and write what is owed. Raises
         StoreUnavailableError."""
         self.writer.submit(_beat, self.instance).result()
-        while self._owed:
-            handler, payload = self._owed.popleft()
-            try:
-                self.writer.submit(handler, payload).result()
-            except StoreUnavailableError:
-                self._owed.appendleft((handler, payload))
-                raise
-            except EmbedRouterError as error:
-                log.warning("a write that was owed was refused: %s", error.message)
+        for _ in range(_PAID_A_BEAT):
+            self._pay()
 
     def close(self) -> None:
-        """Sign off: what is still held by this process is nobody's any more."""
+        """Write what is owed, and sign off: what is still held by this process is nobody's any more."""
+        while self._owed:
+            self._pay()
         self.writer.submit(_sign_off, self.instance.id).result()
+
+    async def _in_time(self, writing: "asyncio.Future[T]") -> T:
+        """The writer's answer. Raises StoreUnavailableError where it takes too long; it may come to pass yet."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return await asyncio.shield(writing)
+        except TimeoutError:
+            self.writer.failing = True  # until a transaction succeeds: nobody else need wait as long
+            raise StoreUnavailableError("the database takes too long at the moment; try again", retry_after=2) from None
+
+    def _pay(self) -> None:
+        """Write some of what is owed, together. Raises StoreUnavailableError; then that is owed still."""
+        some = [self._owed.popleft() for _ in range(min(len(self._owed), _PAID_TOGETHER))]
+        waiting = [self._submitted(*debt) for debt in some]
+        unpaid: BaseException | None = None
+        for debt, done in zip(some, waiting, strict=True):
+            error = done.exception()
+            if isinstance(error, StoreUnavailableError):
+                self._owed.append(debt)
+                unpaid = error
+            elif error is not None:
+                log.warning("a write that was owed was refused: %s", error)
+        if unpaid is not None:
+            raise unpaid
+
+    def _submitted(self, handler: Any, payload: Any) -> "Future[Any]":
+        try:
+            return self.writer.submit(handler, payload)
+        except EmbedRouterError as error:
+            refused: Future[Any] = Future()
+            refused.set_exception(StoreUnavailableError(error.message))
+            return refused
+
+    def _void(self, settlement: Settlement) -> None:
+        self._write_surely(generations.void, settlement)
 
     def _write_surely(self, handler: Any, payload: Any) -> None:
         try:
@@ -111,12 +159,16 @@ class Ledger:
         writing.add_done_callback(lambda done: self._owe(done, handler, payload))
 
     def _owe(self, done: "asyncio.Future[Any]", handler: Any, payload: Any) -> None:
-        if not done.cancelled() and isinstance(done.exception(), StoreUnavailableError):
+        error = None if done.cancelled() else done.exception()
+        if isinstance(error, StoreUnavailableError):
             self._owed.append((handler, payload))
+        elif error is not None:
+            log.warning("a write that nobody waits for was refused: %s", error)
 
 
-def _failed(done: "asyncio.Future[Any]") -> bool:
-    return done.cancelled() or done.exception() is not None
+def _settle_again(batch: Batch, settlements: Sequence[Settlement]) -> Sequence[Exception | None]:
+    """What is owed may have been written by the try that seemed to fail."""
+    return generations.settle(batch._replace(again=True), settlements)
 
 
 def _beat(batch: Batch, living: Sequence[Instance]) -> Sequence[None]:
@@ -124,22 +176,20 @@ def _beat(batch: Batch, living: Sequence[Instance]) -> Sequence[None]:
     added = batch.database.insert(instances)
     seen = added.on_conflict_do_update(index_elements=[instances.c.id], set_={"seen_at": at})
     batch.connection.execute(seen, [{**instance._asdict(), "seen_at": at} for instance in living])
-    dead = batch.connection.execute(select(instances.c.id).where(instances.c.seen_at < at - DEAD_AFTER)).scalars().all()
-    for instance_id in dead:
+    dead = delete(instances).where(instances.c.seen_at < at - DEAD_AFTER).returning(instances.c.id)
+    for instance_id in batch.connection.execute(dead).scalars():
         log.warning("process %s is gone: releasing what it held", instance_id)
-        _release_all(batch, instance_id)
+    # Also of one that was thought dead, went on, and died before its next sign of life.
+    _release(batch, holds_table.c.instance_id.not_in(select(instances.c.id)))
     return [None] * len(living)
 
 
 def _sign_off(batch: Batch, ids: Sequence[str]) -> Sequence[None]:
-    for instance_id in ids:
-        _release_all(batch, instance_id)
+    _release(batch, holds_table.c.instance_id.in_(ids))
+    batch.connection.execute(delete(instances).where(instances.c.id.in_(ids)))
     return [None] * len(ids)
 
 
-def _release_all(batch: Batch, instance_id: str) -> None:
-    gone = batch.connection.execute(
-        delete(holds_table).where(holds_table.c.instance_id == instance_id).returning(holds_table)
-    )
+def _release(batch: Batch, which: ColumnElement[bool]) -> None:
+    gone = batch.connection.execute(delete(holds_table).where(which).returning(holds_table))
     holds.free(batch, gone.mappings())
-    batch.connection.execute(delete(instances).where(instances.c.id == instance_id))

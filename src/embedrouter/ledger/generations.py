@@ -6,8 +6,8 @@ from typing import Any, Final, NamedTuple
 import orjson
 from sqlalchemy import Connection, RowMapping, case, delete, insert, select
 
-from embedrouter.errors import StoreUnavailableError
-from embedrouter.ledger.holds import Claim, Hold, Payer, free, hold
+from embedrouter.errors import OverloadedError
+from embedrouter.ledger.holds import Claim, Hold, Payer, free, hold, release
 from embedrouter.periods import DAY, PERIODS, SECOND, start_of
 from embedrouter.store import Batch, Statement
 from embedrouter.store.statement import Into
@@ -79,7 +79,7 @@ def settle(batch: Batch, settlements: Sequence[Settlement]) -> Sequence[Exceptio
     """The writer's handler: writes each generation once, moves its money, and lets its hold go."""
     written = _already_written(batch, settlements) if batch.again else set()
     todo = [settlement for settlement in settlements if settlement.generation.id not in written]
-    lost = _let_go(batch, [settlement.hold for settlement in todo if settlement.hold is not None])
+    lost = _let_go(batch, todo)
     todo = [settlement for settlement in todo if settlement.generation.id not in lost]
     if todo:
         rows = [settlement.generation for settlement in todo]
@@ -100,6 +100,22 @@ def settle(batch: Batch, settlements: Sequence[Settlement]) -> Sequence[Exceptio
     return [lost.get(settlement.generation.id) for settlement in settlements]
 
 
+def void(batch: Batch, settlements: Sequence[Settlement]) -> Sequence[None]:
+    """The writer's handler: lets the holds go, and takes back what was written all the same.
+
+    For a settlement that seemed to fail: its client was told that nothing was charged.
+    """
+    release(batch, [settlement.hold.id for settlement in settlements if settlement.hold is not None])
+    written = _already_written(batch, settlements)
+    todo = [settlement for settlement in settlements if settlement.generation.id in written]
+    if todo:
+        for table in (generations, generation_contents):
+            batch.connection.execute(delete(table).where(table.c.id.in_(written)))
+        _charge(batch, todo, sign=-1)
+        _sum_up(batch, [settlement.generation for settlement in todo], sign=-1)
+    return [None] * len(settlements)
+
+
 def get(connection: Connection, generation_id: str) -> RowMapping | None:
     """A generation's row."""
     return connection.execute(select(generations).where(generations.c.id == generation_id)).mappings().one_or_none()
@@ -116,12 +132,12 @@ def _already_written(batch: Batch, settlements: Sequence[Settlement]) -> set[str
     return set(batch.connection.execute(select(generations.c.id).where(generations.c.id.in_(ids))).scalars())
 
 
-def _let_go(batch: Batch, held: Sequence[Hold]) -> dict[str, Exception]:
+def _let_go(batch: Batch, settlements: Sequence[Settlement]) -> dict[str, Exception]:
     """Delete the holds and take back their claims; what must not be charged any more, by id.
 
     A hold that is gone was released for a process thought dead. Its request may go on only if it is granted anew.
     """
-    kept = [one for one in held if one.kept]
+    kept = [settlement.hold for settlement in settlements if settlement.hold is not None and settlement.hold.kept]
     if not kept:
         return {}
     found = batch.connection.execute(
@@ -130,7 +146,8 @@ def _let_go(batch: Batch, held: Sequence[Hold]) -> dict[str, Exception]:
     rows = list(found)
     free(batch, rows)
     there = {row["id"] for row in rows}
-    missing = [one for one in kept if one.id not in there]
+    free_of_charge = {settlement.generation.id for settlement in settlements if settlement.generation.cost_pico == 0}
+    missing = [one for one in kept if one.id not in there and one.id not in free_of_charge]
     if not missing:
         return {}
     fresh = [one._replace(payer=_money_only(one.payer)) for one in missing]
@@ -139,10 +156,11 @@ def _let_go(batch: Batch, held: Sequence[Hold]) -> dict[str, Exception]:
     if granted:
         again = batch.connection.execute(delete(holds).where(holds.c.id.in_(granted)).returning(holds)).mappings()
         free(batch, again)
-    refused = StoreUnavailableError(
-        "the request's reservation expired before it was answered; try again", retry_after=1
-    )
-    return {one.id: refused for one in missing if one.id not in granted}
+    return {
+        one.id: OverloadedError("the request's reservation expired before it was answered; try again", retry_after=1)
+        for one in missing
+        if one.id not in granted
+    }
 
 
 def _money_only(payer: Payer) -> Payer:
@@ -152,11 +170,11 @@ def _money_only(payer: Payer) -> Payer:
 # --- money
 
 
-def _charge(batch: Batch, settlements: Sequence[Settlement]) -> None:
+def _charge(batch: Batch, settlements: Sequence[Settlement], sign: int = 1) -> None:
     spent: dict[Claim, list[int]] = {}  # cost, last time
     days: dict[tuple[str, int, int], int] = {}
     for generation, payer, *_ in settlements:
-        at, cost = generation.created_at, generation.cost_pico
+        at, cost = generation.created_at, sign * generation.cost_pico
         scopes = [("key", str(generation.key_id), period) for period in PERIODS]
         scopes += [("workspace", generation.workspace_id, period) for period in PERIODS]
         scopes.append(("account", payer.account_id, "total"))
@@ -228,7 +246,7 @@ _SUMS: Final = (
 )
 
 
-def _sum_up(batch: Batch, rows: Sequence[Generation]) -> None:
+def _sum_up(batch: Batch, rows: Sequence[Generation], sign: int = 1) -> None:
     buckets: dict[tuple[Any, ...], list[int]] = {}
     names: dict[tuple[Any, ...], tuple[str, str]] = {}
     for row in rows:
@@ -255,7 +273,7 @@ def _sum_up(batch: Batch, rows: Sequence[Generation]) -> None:
                 row.generation_us,
             )
         ):
-            sums[index] += value
+            sums[index] += sign * value
     columns = (*_BY, "model", "provider_name", *_SUMS)
     _GROW.run(
         batch,

@@ -14,14 +14,15 @@ from sqlalchemy import BigInteger, RowMapping, bindparam, case, delete, func, in
 from sqlalchemy.sql import ColumnElement
 
 from embedrouter.errors import EmbedRouterError, PaymentRequiredError, PermissionDeniedError, RateLimitExceededError
-from embedrouter.money import usd
+from embedrouter.money import PICO, usd
 from embedrouter.periods import RESET_OF, SECOND, Period, end_of, iso, start_of
 from embedrouter.store import Batch, Statement
 from embedrouter.store.tables import accounts, api_keys, budgets, holds, key_rates, spending
 
 MINUTE: Final = 60_000_000_000  # nanoseconds
 _SKEW: Final = 5_000_000_000  # nanoseconds; a rate further ahead than its minute and this is of a clock that jumped
-_NO_LIMIT: Final = 1 << 62
+_NO_LIMIT: Final = (1 << 63) - 1
+_MOST_AT_ONCE: Final = 4_000_000 * PICO  # pico-USD of one request: taken from the lowest balance, it fits 64 bits
 
 
 class Claim(NamedTuple):
@@ -90,8 +91,14 @@ class Hold(NamedTuple):
 def hold(batch: Batch, requests: Sequence[Hold]) -> Sequence[Hold | Exception]:
     """The writer's handler: grants each request, or says what refuses it."""
     requests_left = _not_yet_held(batch, requests) if batch.again else list(requests)
+    refusals: dict[str, Exception] = {
+        request.id: PaymentRequiredError(f"a request may cost at most {usd(_MOST_AT_ONCE):,.0f} USD")
+        for request in requests_left
+        if request.amount_pico > _MOST_AT_ONCE
+    }
+    if refusals:
+        requests_left = [request for request in requests_left if request.id not in refusals]
     _make_rows(batch, requests_left)
-    refusals: dict[str, Exception] = {}
     if _grant(batch, requests_left) is not None:
         for request in requests_left:
             refusal = _grant(batch, [request])
@@ -156,7 +163,8 @@ def _claims(batch: Batch, requests: Sequence[Hold]) -> EmbedRouterError | None:
         for claim in request.claims:
             sums[claim] += request.amount_pico
     for claim, amount in sorted(sums.items()):
-        if _CLAIM[claim.scope].run(batch, [_parameters(claim, amount)]) != 1:
+        # What costs nothing fits even where a limit was lowered below what is spent.
+        if amount and _CLAIM[claim.scope].run(batch, [_parameters(claim, amount)]) != 1:
             return _refused(batch, claim, requests[-1])
     return None
 
@@ -175,9 +183,9 @@ def _rates(batch: Batch, requests: Sequence[Hold]) -> EmbedRouterError | None:
         ):
             if limit is None:
                 continue
-            cost = -(-amount * MINUTE // limit)
+            cost = amount * MINUTE // limit  # rounded up, the last of a minute's would not fit it
             given = {"of_key": key_id, "now": now, "cost": cost, "ahead": now + MINUTE - cost}
-            if cost > MINUTE or _RATE[column.name].run(batch, [given]) != 1:
+            if amount > limit or _RATE[column.name].run(batch, [given]) != 1:
                 return _too_fast(batch, column, limit, amount, cost, key_id, now)
     return None
 
@@ -229,7 +237,7 @@ def _too_fast(
     batch: Batch, column: Any, limit: int, amount: int, cost: int, key_id: int, now: int
 ) -> RateLimitExceededError:
     what = "requests" if column is key_rates.c.requests_tat else "tokens"
-    if cost > MINUTE:
+    if amount > limit:
         return RateLimitExceededError(
             f"the request has {amount:,} {what}, more than the key's {limit:,} {what} a minute; send fewer at a time",
             metadata={"limit": f"{what}_per_minute", "allowed": limit},
@@ -302,10 +310,10 @@ _RUNNING: Final = select(func.count()).where(holds.c.key_id == bindparam("of_key
 
 def _claim(scope: str) -> Statement:
     """The one conditional update: only if what is spent, held and asked fits the limit as it is now."""
-    asked = spending.c.spent_pico + spending.c.held_pico + _AMOUNT
-    limit = _limit(scope, bindparam("p_of"), bindparam("p_period"))
+    used = spending.c.spent_pico + spending.c.held_pico
+    left = _limit(scope, bindparam("p_of"), bindparam("p_period")) - _AMOUNT
     return Statement(
-        lambda _: update(spending).where(*_ROW, asked <= limit).values(held_pico=spending.c.held_pico + _AMOUNT)
+        lambda _: update(spending).where(*_ROW, used <= left).values(held_pico=spending.c.held_pico + _AMOUNT)
     )
 
 
