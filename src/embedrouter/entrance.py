@@ -27,9 +27,14 @@ from embedrouter.settings import Settings
 SECURE_COOKIE: Final = "__Host-embedrouter"
 PLAIN_COOKIE: Final = "embedrouter_session"
 
+# What a route says of itself: anybody; who is signed in; who is signed in as an administrator.
+PUBLIC: Final[dict[str, Any]] = {"access": "public"}
+SESSION: Final[dict[str, Any]] = {"access": "session"}
+ADMIN: Final[dict[str, Any]] = {"access": "admin"}
+
 _LARGEST: Final = 16_384  # bytes of a body
 _SLOWEST: Final = 10.0  # seconds for it to arrive
-_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_SAFE: Final = frozenset({"GET", "HEAD"})
 
 AnyConnection = ASGIConnection[Any, Any, Any, Any]
 AnyRequest = Request[Any, Any, Any]
@@ -80,10 +85,12 @@ class Entrance:
 
 
 async def guard(connection: AnyConnection, handler: BaseRouteHandler) -> None:
-    """Litestar's guard. A route says `opt={"access": "public" | "session" | "admin"}`; without that it is closed.
+    """Litestar's guard. A route says `opt=PUBLIC`, SESSION or ADMIN; without that it is closed.
 
     Raises PermissionDeniedError, AuthenticationError, StoreUnavailableError.
     """
+    if connection.scope.get("method") == "OPTIONS":  # which tells the methods, nothing else
+        return
     access = handler.opt.get("access")
     if access not in ("public", "session", "admin"):
         raise PermissionDeniedError("this path is open to nobody")

@@ -13,7 +13,7 @@ from embedrouter.accounts.invites import LASTS, NewInvite, Redemption
 from embedrouter.accounts.passwords import LONGEST, Cost, Passwords, acceptable
 from embedrouter.accounts.sessions import digest_of
 from embedrouter.accounts.users import NewUser, PasswordChange, User, UserChange, normal_email, normal_name
-from embedrouter.errors import ConflictError, InvalidRequestError, NotFoundError, OverloadedError, PermissionDeniedError
+from embedrouter.errors import ConflictError, InvalidRequestError, NotFoundError, OverloadedError
 from embedrouter.ledger.book import now
 from embedrouter.store import tables
 
@@ -214,7 +214,7 @@ def test_a_link_makes_one_user_of_its_role(home: House) -> None:
     _link(home, "second")
     assert _redeem(home, "second", "member@b").role == "member"
     for token in ("first", "second", "third", ""):
-        with pytest.raises(PermissionDeniedError, match="not valid"):
+        with pytest.raises(NotFoundError, match="not valid"):
             _redeem(home, token, "more@b")
 
 
@@ -237,7 +237,7 @@ def test_a_link_ends_after_a_day(home: House) -> None:
     assert not lives(made.expires_at)
     assert LASTS == 24 * 3600 * 1_000_000
     home.set_times(tables.invites, expires_at=now())
-    with pytest.raises(PermissionDeniedError):
+    with pytest.raises(NotFoundError):
         _redeem(home, "token", "late@b")
 
 
@@ -246,11 +246,11 @@ def test_a_new_setup_link_voids_the_one_before_and_an_administrator_voids_all(ho
     _link(home, "invitation")
     _link(home, "old", "setup")
     _link(home, "new", "setup")
-    with pytest.raises(PermissionDeniedError):
+    with pytest.raises(NotFoundError):
         _redeem(home, "old", "admin@b")
     home.user("by-cli@b", "admin")
     assert _link(home, "newer", "setup") is None
-    with pytest.raises(PermissionDeniedError):
+    with pytest.raises(NotFoundError):
         _redeem(home, "new", "admin@b")
     assert _redeem(home, "invitation", "invited@b").role == "member"
 
@@ -264,7 +264,7 @@ def test_the_links_of_who_is_no_administrator_any_more_are_void(home: House) -> 
             home.writer.submit(users.remove, inviter.id).result()
         else:
             home.writer.submit(users.change, UserChange(inviter.id, now(), **change)).result()
-        with pytest.raises(PermissionDeniedError):
+        with pytest.raises(NotFoundError):
             _redeem(home, f"token-{number}", "new@b")
 
 

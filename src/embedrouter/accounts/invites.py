@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, insert, select
 from embedrouter.accounts import users
 from embedrouter.accounts.sessions import digest_of
 from embedrouter.accounts.users import NewUser, Role, User
-from embedrouter.errors import ConflictError, PermissionDeniedError
+from embedrouter.errors import ConflictError, NotFoundError
 from embedrouter.periods import DAY, SECOND
 from embedrouter.store import Batch
 from embedrouter.store.tables import invites
@@ -70,9 +70,9 @@ def find(connection: Connection, token: str, at: int) -> Invite | None:
     return Invite(*row)
 
 
-def no_longer_valid() -> PermissionDeniedError:
+def no_longer_valid() -> NotFoundError:
     """The one answer to all links that open nothing."""
-    return PermissionDeniedError(
+    return NotFoundError(
         "this link is not valid: it was used, replaced by a newer one or is older than 24 hours; ask for another"
     )
 

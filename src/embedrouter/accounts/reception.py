@@ -116,14 +116,14 @@ class Reception:
         return Link(token, made)
 
     async def invitation(self, token: str) -> Invite:
-        """What a link is good for. Raises PermissionDeniedError."""
+        """What a link is good for. Raises NotFoundError."""
         found = await self._database.read(lambda connection: invites.find(connection, token, now()))
         if found is None:
             raise invites.no_longer_valid()
         return found
 
     async def redeem(self, token: str, email: str, name: str, password: str, origin: Origin) -> Opened:
-        """Become a user by a link, and sign in. Raises PermissionDeniedError, InvalidRequestError, ConflictError."""
+        """Become a user by a link, and sign in. Raises NotFoundError, InvalidRequestError, ConflictError."""
         await self.invitation(token)  # before any work is done for whoever has none
         email, name = users.normal_email(email), users.normal_name(name)
         hash_ = await self._passwords.hash(acceptable(password, email))

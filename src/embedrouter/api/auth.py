@@ -12,12 +12,14 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.routes import HTTPRoute
 
+from embedrouter import entrance
 from embedrouter.accounts.caller import Caller, Gatekeeper
 from embedrouter.errors import AuthenticationError, PermissionDeniedError
 from embedrouter.ledger.book import now
 
 # public: anybody. key: any usable key. inference: a key that embeds. management: a key that manages.
-Access = Literal["public", "key", "inference", "management"]
+# session: who is signed in. admin: who is signed in as an administrator. These two are the entrance's to enforce.
+Access = Literal["public", "key", "inference", "management", "session", "admin"]
 
 PUBLIC: Final[dict[str, Any]] = {"access": "public"}
 ANY_KEY: Final[dict[str, Any]] = {"access": "key"}
@@ -101,10 +103,14 @@ def check_rules(app: Litestar) -> None:
     """Raise RuntimeError for a route without a rule, or with one that nothing enforces."""
     for rule in rules(app):
         if rule.access is None or not rule.enforced:
-            raise RuntimeError(f"{rule.method} {rule.path} needs opt=PUBLIC, ANY_KEY, INFERENCE or MANAGEMENT, guarded")
+            raise RuntimeError(f"{rule.method} {rule.path} needs opt=PUBLIC, ANY_KEY or another rule, and its guard")
 
 
 def _rule(path: str, method: str, handler: BaseRouteHandler, operation: Any) -> Rule:
     guards = [guard for layer in handler.ownership_layers for guard in layer.guards or []]
-    enforced = handler.opt.get("checks_itself", False) or any(isinstance(guard, Guard) for guard in guards)
-    return Rule(path, method, handler.opt.get("access"), enforced, operation)
+    access = handler.opt.get("access")
+    by_key = any(isinstance(guard, Guard) for guard in guards)
+    by_session = entrance.guard in guards
+    enforced = {"public": by_key or by_session, "session": by_session, "admin": by_session}.get(access or "", by_key)
+    enforced = enforced or handler.opt.get("checks_itself", False)
+    return Rule(path, method, access, enforced, operation)

@@ -3,7 +3,7 @@
 No part of OpenRouter's API: a session opens it, and no key does.
 """
 
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request, Response, Router, delete, get, patch, post
@@ -12,17 +12,13 @@ from litestar.di import Provide
 from embedrouter.accounts.sessions import Session, SignedIn
 from embedrouter.accounts.users import Role, User, UserChange, normal_name
 from embedrouter.api.body import decode
-from embedrouter.entrance import Entrance, guard, read_body, signed_in
+from embedrouter.entrance import ADMIN, PUBLIC, SESSION, Entrance, guard, read_body, signed_in
 from embedrouter.errors import InvalidRequestError
 from embedrouter.ledger.book import now
 from embedrouter.periods import iso
 
 T = TypeVar("T")
 AnyRequest = Request[Any, Any, Any]
-
-_PUBLIC: Final = {"access": "public"}
-_SESSION: Final = {"access": "session"}
-_ADMIN: Final = {"access": "admin"}
 
 
 class _Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,7 +48,7 @@ class _Invitation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     role: Role = "member"
 
 
-@post("/session", opt=_PUBLIC)
+@post("/session", opt=PUBLIC)
 async def log_in(request: AnyRequest, entrance: Entrance) -> Response[dict[str, Any]]:
     """Sign in. A session that the browser had before ends."""
     body = await _read(request, _Login)
@@ -63,39 +59,39 @@ async def log_in(request: AnyRequest, entrance: Entrance) -> Response[dict[str, 
     return Response(_signed_in_json(opened.signed_in), status_code=200, cookies=cookies)
 
 
-@get("/session", opt=_SESSION)
+@get("/session", opt=SESSION)
 async def who_am_i(signed_in: SignedIn) -> dict[str, Any]:
     """Who is signed in."""
     return _signed_in_json(signed_in)
 
 
-@delete("/session", status_code=204, opt=_SESSION)
+@delete("/session", status_code=204, opt=SESSION)
 async def log_out(request: AnyRequest, entrance: Entrance, signed_in: SignedIn) -> Response[None]:
     """Sign out."""
     await entrance.reception.sign_out(signed_in)
     return Response(None, status_code=204, cookies=[entrance.cookie(request, "")])
 
 
-@get("/sessions", opt=_SESSION)
+@get("/sessions", opt=SESSION)
 async def list_sessions(entrance: Entrance, signed_in: SignedIn) -> dict[str, Any]:
     """My sessions, the last used first."""
     found = await entrance.reception.sessions_of(signed_in.user)
     return {"data": [{**_session_json(one), "current": one.id == signed_in.session.id} for one in found]}
 
 
-@delete("/sessions", status_code=200, opt=_SESSION)
+@delete("/sessions", status_code=200, opt=SESSION)
 async def end_other_sessions(entrance: Entrance, signed_in: SignedIn) -> dict[str, Any]:
     """End all my sessions but this one."""
     return {"ended": await entrance.reception.end_others(signed_in)}
 
 
-@delete("/sessions/{id_:str}", status_code=204, opt=_SESSION)
+@delete("/sessions/{id_:str}", status_code=204, opt=SESSION)
 async def end_session(entrance: Entrance, signed_in: SignedIn, id_: str) -> None:
     """End one of my sessions."""
     await entrance.reception.end_session(signed_in.user, id_)
 
 
-@post("/password", status_code=204, opt=_SESSION)
+@post("/password", status_code=204, opt=SESSION)
 async def change_password(request: AnyRequest, entrance: Entrance, signed_in: SignedIn) -> None:
     """Change my password; my other sessions end."""
     body = await _read(request, _NewPassword)
@@ -103,13 +99,13 @@ async def change_password(request: AnyRequest, entrance: Entrance, signed_in: Si
     await entrance.reception.change_password(signed_in, body.current_password, body.new_password, origin)
 
 
-@get("/users", opt=_ADMIN)
+@get("/users", opt=ADMIN)
 async def list_users(entrance: Entrance) -> dict[str, Any]:
     """Everybody, the oldest first."""
     return {"data": [_user_json(user) for user in await entrance.reception.users()]}
 
 
-@patch("/users/{id_:str}", opt=_ADMIN)
+@patch("/users/{id_:str}", opt=ADMIN)
 async def change_user(request: AnyRequest, entrance: Entrance, id_: str) -> dict[str, Any]:
     """Change a user's role or name, disable or enable him. Who is disabled is signed out."""
     body = await _read(request, _Change)
@@ -120,13 +116,13 @@ async def change_user(request: AnyRequest, entrance: Entrance, id_: str) -> dict
     return {"user": _user_json(await entrance.reception.change_user(change))}
 
 
-@delete("/users/{id_:str}", status_code=204, opt=_ADMIN)
+@delete("/users/{id_:str}", status_code=204, opt=ADMIN)
 async def delete_user(entrance: Entrance, id_: str) -> None:
     """Delete a user. His keys stay, without an owner."""
     await entrance.reception.remove_user(id_)
 
 
-@post("/invites", opt=_ADMIN)
+@post("/invites", opt=ADMIN)
 async def invite(request: AnyRequest, entrance: Entrance, signed_in: SignedIn) -> dict[str, Any]:
     """A link by which one person becomes a user, within 24 hours. It is told this once."""
     body = await _read(request, _Invitation)
@@ -138,7 +134,7 @@ async def invite(request: AnyRequest, entrance: Entrance, signed_in: SignedIn) -
     }
 
 
-@post("/setup", opt=_PUBLIC)
+@post("/setup", opt=PUBLIC)
 async def set_up(request: AnyRequest, entrance: Entrance) -> Response[dict[str, Any]]:
     """Become a user by a one-time link, and sign in."""
     body = await _read(request, _Setup)

@@ -9,7 +9,7 @@ from litestar.di import Provide
 from embedrouter.accounts.passwords import SHORTEST
 from embedrouter.accounts.sessions import SignedIn
 from embedrouter.accounts.users import Role, UserChange
-from embedrouter.entrance import Entrance, guard, signed_in
+from embedrouter.entrance import ADMIN, PUBLIC, SESSION, Entrance, guard, signed_in
 from embedrouter.errors import EmbedRouterError, InvalidRequestError
 from embedrouter.ledger.book import now
 from embedrouter.web import entry
@@ -17,19 +17,16 @@ from embedrouter.web.layout import HOME, on_error, page, read_form, see_other, s
 
 AnyRequest = Request[Any, Any, Any]
 
-_PUBLIC: Final = {"access": "public"}
-_SESSION: Final = {"access": "session"}
-_ADMIN: Final = {"access": "admin"}
 _ROLES: Final[dict[str, Role]] = {"admin": "admin", "member": "member"}
 
 
-@get("/account", opt=_SESSION)
+@get("/account", opt=SESSION)
 async def account(entrance: Entrance, signed_in: SignedIn) -> Response[str]:
     """The page."""
     return await _page(entrance, signed_in)
 
 
-@post("/account/password", opt=_SESSION)
+@post("/account/password", opt=SESSION)
 async def change_password(request: AnyRequest, entrance: Entrance, signed_in: SignedIn) -> Response[Any]:
     """Change my password; my other sessions end."""
     form = await read_form(request)
@@ -41,21 +38,21 @@ async def change_password(request: AnyRequest, entrance: Entrance, signed_in: Si
     return await _page(entrance, signed_in, done="Your password is changed, and you are signed out everywhere else.")
 
 
-@post("/account/sessions", opt=_SESSION)
+@post("/account/sessions", opt=SESSION)
 async def end_other_sessions(entrance: Entrance, signed_in: SignedIn) -> Response[Any]:
     """End all my sessions but this one."""
     await entrance.reception.end_others(signed_in)
     return see_other(HOME)
 
 
-@post("/account/sessions/{id_:str}", opt=_SESSION)
+@post("/account/sessions/{id_:str}", opt=SESSION)
 async def end_session(entrance: Entrance, signed_in: SignedIn, id_: str) -> Response[Any]:
     """End one of my sessions."""
     await entrance.reception.end_session(signed_in.user, id_)
     return see_other(HOME)
 
 
-@post("/account/invites", opt=_ADMIN)
+@post("/account/invites", opt=ADMIN)
 async def invite(request: AnyRequest, entrance: Entrance, signed_in: SignedIn) -> Response[Any]:
     """A link to hand out, shown this once."""
     role = _ROLES.get((await read_form(request)).get("role", ""))
@@ -65,7 +62,7 @@ async def invite(request: AnyRequest, entrance: Entrance, signed_in: SignedIn) -
     return await _page(entrance, signed_in, link=f"{entrance.address}/setup?token={link.token}")
 
 
-@post("/account/users/{id_:str}", opt=_ADMIN)
+@post("/account/users/{id_:str}", opt=ADMIN)
 async def change_user(request: AnyRequest, entrance: Entrance, signed_in: SignedIn, id_: str) -> Response[Any]:
     """Disable, enable, promote, demote or delete a user."""
     action = (await read_form(request)).get("action", "")
@@ -87,7 +84,7 @@ async def change_user(request: AnyRequest, entrance: Entrance, signed_in: Signed
     return see_other(HOME)
 
 
-@get("/assets/style.css", opt=_PUBLIC)
+@get("/assets/style.css", opt=PUBLIC)
 async def style_sheet() -> Response[bytes]:
     """How it all looks."""
     headers = {"Cache-Control": "max-age=300", "X-Content-Type-Options": "nosniff"}

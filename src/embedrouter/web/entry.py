@@ -1,21 +1,19 @@
 """/login, /logout, /setup: coming in and going out."""
 
-from typing import Any, Final
+from typing import Any
 
 from litestar import Request, Response, get, post
 
 from embedrouter.accounts.invites import Invite
 from embedrouter.accounts.passwords import SHORTEST
-from embedrouter.entrance import Entrance
-from embedrouter.errors import EmbedRouterError, PermissionDeniedError
+from embedrouter.entrance import PUBLIC, Entrance
+from embedrouter.errors import EmbedRouterError, NotFoundError
 from embedrouter.web.layout import HOME, own_path, page, read_form, see_other
 
 AnyRequest = Request[Any, Any, Any]
 
-_PUBLIC: Final = {"access": "public"}
 
-
-@get("/login", opt=_PUBLIC)
+@get("/login", opt=PUBLIC)
 async def login_page(request: AnyRequest, entrance: Entrance) -> Response[Any]:
     """The form; who is signed in goes on."""
     target = own_path(request.query_params.get("next"))
@@ -24,7 +22,7 @@ async def login_page(request: AnyRequest, entrance: Entrance) -> Response[Any]:
     return _login_page("", target)
 
 
-@post("/login", opt=_PUBLIC)
+@post("/login", opt=PUBLIC)
 async def log_in(request: AnyRequest, entrance: Entrance) -> Response[Any]:
     """Sign in and go on. A session that the browser had before ends."""
     form = await read_form(request)
@@ -38,7 +36,7 @@ async def log_in(request: AnyRequest, entrance: Entrance) -> Response[Any]:
     return see_other(target, [entrance.cookie(request, opened.token)])
 
 
-@post("/logout", opt=_PUBLIC)
+@post("/logout", opt=PUBLIC)
 async def log_out(request: AnyRequest, entrance: Entrance) -> Response[Any]:
     """Sign out, also who is not signed in any more."""
     found = await entrance.signed_in(request)
@@ -47,14 +45,14 @@ async def log_out(request: AnyRequest, entrance: Entrance) -> Response[Any]:
     return see_other("/login", [entrance.cookie(request, "")])
 
 
-@get("/setup", opt=_PUBLIC)
+@get("/setup", opt=PUBLIC)
 async def setup_page(request: AnyRequest, entrance: Entrance) -> Response[Any]:
     """The form for a new user, if the link is good."""
     token = request.query_params.get("token") or ""
     return _setup_page(token, await entrance.reception.invitation(token), {})
 
 
-@post("/setup", opt=_PUBLIC)
+@post("/setup", opt=PUBLIC)
 async def set_up(request: AnyRequest, entrance: Entrance) -> Response[Any]:
     """Become a user and sign in."""
     form = await read_form(request)
@@ -64,7 +62,7 @@ async def set_up(request: AnyRequest, entrance: Entrance) -> Response[Any]:
         opened = await entrance.reception.redeem(
             token, form.get("email", ""), form.get("name", ""), form.get("password", ""), entrance.origin(request)
         )
-    except PermissionDeniedError:
+    except NotFoundError:
         raise
     except EmbedRouterError as error:
         return _setup_page(token, invite, form, error)
