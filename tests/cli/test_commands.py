@@ -43,7 +43,8 @@ def test_the_commands_are_the_documented_ones() -> None:
         "", "serve", "embed", "similarity", "bench", "version", "model", "model pull", "model verify", "model info",
         "keys", "keys create", "keys list", "keys show", "keys update", "keys disable", "keys enable", "keys delete",
         "credits", "credits show", "credits add", "credits adjust", "credits ledger", "credits budget",
-        "db", "db status", "db migrate", "db version", "doctor", "backup",
+        "users", "users list", "users create", "users disable", "users enable", "users role", "users delete",
+        "users password", "users link", "usage", "db", "db status", "db migrate", "db version", "doctor", "backup",
     }  # fmt: skip
 
 

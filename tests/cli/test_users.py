@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from embedrouter.cli_users import app
+from embedrouter.cli.users import app
 
 _PASSWORD = "correct horse battery staple"
 

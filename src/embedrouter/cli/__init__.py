@@ -2,7 +2,7 @@
 
 import typer
 
-from embedrouter.cli import backup, db, doctor, embedding, keys, model, server
+from embedrouter.cli import backup, db, doctor, embedding, keys, model, server, users
 from embedrouter.cli.credits import app as credits_app
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command()(backup.backup)
 # One module a group of commands, each with its Typer named `app`.
 app.add_typer(keys.app, name="keys")
 app.add_typer(credits_app, name="credits")
+app.add_typer(users.app, name="users")
 app.add_typer(db.app, name="db")
 app.add_typer(model.app, name="model")
 
