@@ -1,13 +1,14 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import insert
 
 from embedrouter.accounts import first, keys
 from embedrouter.accounts.first import WORKSPACE
-from embedrouter.accounts.keys import ApiKey, NewKey, digest_of
+from embedrouter.accounts.keys import NewKey, digest_of
 from embedrouter.ledger.generations import Generation, Settlement, settle
 from embedrouter.ledger.holds import Hold, Payer, hold
 from embedrouter.ledger.spent import NOTHING, Budget, Spent, Sum, budgets_of, spent_by_keys, spent_by_workspace
@@ -80,7 +81,8 @@ def test_each_period_counts_what_is_in_it(books: Books) -> None:
 
 
 def test_held_money_is_gone_but_is_no_use_of_a_key(books: Books) -> None:
-    (key,) = _made(books, NewKey(digest_of("x"), "x", "x", "api", 1, WORKSPACE, limit_pico=100, limit_reset="day"))
+    wanted = NewKey(digest_of("x"), "x", "x", "api", 1, WORKSPACE, limit_pico=100, limit_reset="day")
+    key = books.writer.submit(keys.create, wanted).result()
     payer = Payer(key.id, WORKSPACE, "main", key_limit="day")
     books.writer.submit(hold, Hold("gen-h", "i", payer, payer.claims(_NOW), 30, 1, _NOW)).result()
     spent = books.of(key.id)[key.id]
@@ -91,11 +93,9 @@ def test_held_money_is_gone_but_is_no_use_of_a_key(books: Books) -> None:
 
 
 def test_budgets_come_shortest_first(books: Books) -> None:
-    with books.database.write_engine.begin() as connection:
-        rows = [
-            {"workspace_id": WORKSPACE, "period": p, "limit_pico": n} for n, p in enumerate(("total", "day", "month"))
-        ]
-        connection.execute(insert(budgets), rows)
+    for period, limit in (("total", 0), ("day", 1), ("month", 2)):
+        row = {"workspace_id": WORKSPACE, "period": period, "limit_pico": limit}
+        books.writer.submit(_add_budget, row).result()
     found = books.database.read_now(lambda connection: budgets_of(connection, WORKSPACE))
     assert found == [Budget("day", 1), Budget("month", 2), Budget("total", 0)]
 
@@ -105,8 +105,6 @@ def test_nothing_is_left_of_nothing() -> None:
     assert NOTHING.left(5, "week") == 5
 
 
-def _made(books: Books, *wanted: NewKey) -> list[ApiKey]:
-    with books.database.write_engine.begin() as connection:
-        found = keys.create(Batch(connection, connection.connection.cursor(), books.database, again=False), wanted)
-    assert all(isinstance(one, ApiKey) for one in found), found
-    return [one for one in found if isinstance(one, ApiKey)]
+def _add_budget(batch: Batch, rows: Sequence[dict[str, Any]]) -> Sequence[None]:
+    batch.connection.execute(insert(budgets), rows)
+    return [None] * len(rows)
