@@ -62,6 +62,7 @@ def test_a_link_is_told_with_its_role(users: Users) -> None:
 def test_what_is_wrong_is_told_on_one_line(users: Users) -> None:
     assert "12 to 256 characters" in users.refused("create", "a@b", "--password-stdin", stdin="short\n")
     assert "email: expected" in users.refused("create", "nobody", "--password-stdin", stdin=_PASSWORD)
+    users.json("link")  # makes the database
     assert "no user has this email" in users.refused("disable", "nobody@b")
     assert "no such user" in users.refused("enable", "user_x")
     users.json("create", "a@b", "--role", "admin", "--password-stdin", stdin=_PASSWORD)
