@@ -37,6 +37,11 @@ _OPERATIONS = [
     ("GET", "/api/v1/credits/ledger"),
     ("GET", "/api/v1/generation"),
     ("GET", "/api/v1/generation/content"),
+    ("GET", "/api/v1/activity"),
+    ("GET", "/api/v1/analytics/meta"),
+    ("POST", "/api/v1/analytics/query"),
+    ("GET", "/api/v1/datasets/rankings-daily"),
+    ("GET", "/api/v1/datasets/app-rankings"),
     ("GET", "/health"),
     ("GET", "/ready"),
     ("GET", "/metrics"),
@@ -49,6 +54,10 @@ _REFUSING = [
     ("PATCH", "/api/v1/keys/{hash}"),
     ("POST", "/api/v1/credits"),
     ("GET", "/api/v1/generation"),
+    ("GET", "/api/v1/activity"),
+    ("POST", "/api/v1/analytics/query"),
+    ("GET", "/api/v1/datasets/rankings-daily"),
+    ("GET", "/api/v1/datasets/app-rankings"),
 ]
 
 

@@ -42,7 +42,7 @@ def app_url(text: str, *, path: bool = True) -> str | None:
     Without what may be secret or of one page only: user, query, fragment.
     """
     text = text.strip()
-    if len(text) > LONGEST_URL or not text.isascii() or not text.isprintable():
+    if len(text) > LONGEST_URL or not text.isascii() or not text.isprintable() or "\\" in text:
         return None
     try:
         parts = urlsplit(text)

@@ -2,7 +2,7 @@
 
 import typer
 
-from embedrouter.cli import backup, db, doctor, embedding, keys, model, server, users
+from embedrouter.cli import backup, db, doctor, embedding, keys, model, server, usage, users
 from embedrouter.cli.credits import app as credits_app
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app.command()(embedding.similarity)
 app.command()(embedding.bench)
 app.command()(doctor.doctor)
 app.command()(backup.backup)
+app.command()(usage.usage)
 
 # One module a group of commands, each with its Typer named `app`.
 app.add_typer(keys.app, name="keys")
