@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Table, func, insert, select
+import pytest
+from sqlalchemy import Table, delete, func, insert, select
 
 from embedrouter.accounts import first, keys
 from embedrouter.accounts.keys import ApiKey, NewKey, digest_of, new_secret
@@ -19,7 +20,8 @@ from embedrouter.ledger.generations import Generation, Settlement
 from embedrouter.ledger.holds import Payer
 from embedrouter.store import Batch, Database, Writer
 from embedrouter.store.migrate import migrate
-from embedrouter.store.tables import users, workspaces
+from embedrouter.store.tables import metadata, users, workspaces
+from postgres import PostgresServer
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
@@ -36,14 +38,26 @@ def time_of(text: str) -> int:
 class Books:
     """A database whose generations are settled as the gateway settles them."""
 
-    def __init__(self, url: str, api_key: str = "a-key-of-the-operator") -> None:
+    def __init__(self, url: str, api_key: str = "a-key-of-the-operator", *, empty: bool = False) -> None:
         """api_key: the environment's, of a server that uses the same database."""
         self.database = Database(url)
         migrate(self.database)
         self.writer = Writer(self.database)
+        if empty:
+            self.empty()
         first.prepare(self.writer, first.Wanted(api_key, None, False, Path("/nonexistent")))
         self._numbers = itertools.count()
         self.key = self.new_key("main")
+
+    def empty(self) -> None:
+        """Remove every row there is."""
+
+        def write(batch: Batch, _: Sequence[None]) -> Sequence[None]:
+            for table in reversed(metadata.sorted_tables):
+                batch.connection.execute(delete(table))
+            return [None]
+
+        self.do(write, None)
 
     def do(self, handler: Any, payload: Any) -> Any:
         return self.writer.submit(handler, payload).result(60)
@@ -140,11 +154,28 @@ class Books:
 
 
 @contextmanager
-def opened(url: str) -> Iterator[Books]:
-    """Books that are closed at the end."""
-    made = Books(url)
+def opened(url: str, *, empty: bool = False) -> Iterator[Books]:
+    """Books that are closed at the end. empty: of a database that others have used before."""
+    made = Books(url, empty=empty)
     try:
         yield made
     finally:
         made.writer.close()
         made.database.close()
+
+
+@pytest.fixture(scope="session")
+def shared_postgres(postgres: PostgresServer) -> str:
+    """SQLAlchemy's URL of a PostgreSQL database that tests use one after another: making one takes longer than they."""
+    return postgres.create_database()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def books(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Books]:
+    """Opened books without generations: the test runs on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'embedrouter.db'}"
+    else:
+        url = request.getfixturevalue("shared_postgres")
+    with opened(url, empty=True) as made:
+        yield made

@@ -1,17 +1,18 @@
 """Apps: known by URL, written once, bounded, and never in a request's way."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any
 
-import pytest
 from sqlalchemy import select
 
 from embedrouter.ledger import apps as apps_module
 from embedrouter.ledger.apps import AppBook, AppClaim, all_apps
 from embedrouter.store.tables import apps
-from ledger.sums import NOON, Books, opened
+from ledger.sums import NOON, Books, books, shared_postgres
+
+__all__ = ["books", "shared_postgres"]
 
 _URL = "https://app.example"
 
@@ -24,12 +25,6 @@ def in_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., N
         asyncio.run(test(*arguments, **named))
 
     return run
-
-
-@pytest.fixture
-def books(database_url: str) -> Iterator[Books]:
-    with opened(database_url) as made:
-        yield made
 
 
 def _book(books: Books) -> AppBook:

@@ -1,6 +1,6 @@
 """What is old goes, by the settings; what was spent stays, and the books still agree."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -19,15 +19,11 @@ from embedrouter.store.tables import (
     spending,
     usage,
 )
-from ledger.sums import DAY, NOON, OTHER_WORKSPACE, SECOND, Books, opened
+from ledger.sums import DAY, NOON, OTHER_WORKSPACE, SECOND, Books, books, shared_postgres
+
+__all__ = ["books", "shared_postgres"]
 
 _MIDNIGHT = NOON - DAY // 2
-
-
-@pytest.fixture
-def books(database_url: str) -> Iterator[Books]:
-    with opened(database_url) as made:
-        yield made
 
 
 def _prune(books: Books, at: int = NOON, *, prompts: int = 0, **days: int) -> None:

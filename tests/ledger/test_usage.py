@@ -17,7 +17,9 @@ from embedrouter.ledger.generations import BUCKET, Generation
 from embedrouter.ledger.measures import METRICS
 from embedrouter.ledger.zones import GRANULARITIES, Granularity, told, zone
 from embedrouter.store.tables import apps
-from ledger.sums import DAY, NOON, OTHER_WORKSPACE, SECOND, Books, opened, time_of
+from ledger.sums import DAY, NOON, OTHER_WORKSPACE, SECOND, Books, books, opened, shared_postgres, time_of
+
+__all__ = ["books", "shared_postgres"]
 
 _ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe", "America/Santiago"]
 # Days around which clocks change in one of them; a leap second's year and a year's end for good measure.
@@ -26,12 +28,6 @@ _TIMES = [
     for day in ("2026-03-08", "2026-03-29", "2026-04-05", "2026-09-06", "2026-10-25", "2026-11-01", "2026-12-31")
 ]
 _QUARTER = BUCKET * SECOND
-
-
-@pytest.fixture
-def books(database_url: str) -> Iterator[Books]:
-    with opened(database_url) as made:
-        yield made
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
