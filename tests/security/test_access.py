@@ -39,7 +39,14 @@ _PUBLIC = {
 _ANY_KEY = {
     f"{base}{path}"
     for base in ("/api/v1", "/v1")
-    for path in ("/key", "/auth/key", "/generation", "/generation/content")
+    for path in (
+        "/key",
+        "/auth/key",
+        "/generation",
+        "/generation/content",
+        "/datasets/rankings-daily",
+        "/datasets/app-rankings",
+    )
 }
 _CALLERS = ("nobody", "wrong", "disabled", "expired", "deleted", "inference", "management")
 

@@ -55,6 +55,7 @@ _BODIES: Final[dict[str, type[msgspec.Struct]]] = {
     "addCredits": AddCredit,
     "queryAnalytics": QueryBody,
 }
+_CSV: Final = ("getUserActivity", "queryAnalytics")  # what answers in CSV, too, to who wants it
 _CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -170,6 +171,8 @@ def document(app: Litestar) -> bytes:
     for path, methods in described["paths"].items():
         for operation in methods.values():
             responses, name = operation["responses"], operation["operationId"]
+            if name in _CSV:
+                responses["200"]["content"]["text/csv"] = {"schema": {"type": "string"}}
             if path == "/ready":
                 responses["503"] = {"description": "Not ready", "content": {"application/json": {}}}
             wrong = {"400", "404"} if "{" in path or "parameters" in operation else {"400", "404"} & responses.keys()
