@@ -3,12 +3,16 @@
 Keys are still looked up; nothing is held, nothing is written.
 """
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 from unittest.mock import patch
 
 from embedrouter.cli import main
 from embedrouter.ledger.book import Ledger
 from embedrouter.ledger.generations import Settlement
 from embedrouter.ledger.holds import Hold, Payer
+
+T = TypeVar("T")
 
 
 class NoLedger(Ledger):
@@ -17,8 +21,8 @@ class NoLedger(Ledger):
     async def hold(self, payer: Payer, generation_id: str, amount_pico: int, tokens: int, at: int) -> Hold:
         return Hold(generation_id, self.instance.id, payer, (), amount_pico, tokens, at)
 
-    async def settle(self, settlement: Settlement) -> None:
-        pass
+    async def settle(self, settlement: Settlement, meanwhile: Callable[[], Awaitable[T]]) -> T:
+        return await meanwhile()
 
     def give_back(self, hold: Hold) -> None:
         pass

@@ -1,10 +1,11 @@
 """The one road of a request: find the model, choose an endpoint, hold its cost, embed, check, settle."""
 
 import asyncio
+import math
 import secrets
 import time
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,13 @@ from embedrouter.ledger.book import Ledger, now
 from embedrouter.ledger.generations import Attempt, Generation, Settlement, attempts_json
 from embedrouter.ledger.holds import Hold
 from embedrouter.minilm.windows import LongInput, shorten
-from embedrouter.providers.base import EmbedAnswer, EmbedCall, Provider
+from embedrouter.providers.base import Counted, EmbedAnswer, EmbedCall, Provider
 from embedrouter.routing.preferences import ProviderPreferences, permitted
+
+T = TypeVar("T")
+
+_SUSPICION: Final = 2.0  # seconds after a refusal in which a key's requests are held before they are computed
+_REFUSALS: Final = 10_000  # keys remembered
 
 
 class EmbedRequest(NamedTuple):
@@ -90,10 +96,14 @@ class Gateway:
         self.ledger = ledger
         self._providers = providers
         self._timeout = timeout
+        self._refusals: dict[int, float] = {}  # key id: time.monotonic() of its last refusal
 
-    async def embed(self, request: EmbedRequest, origin: Origin) -> EmbedResult:
+    async def embed(
+        self, request: EmbedRequest, origin: Origin, present: Callable[[EmbedResult], Awaitable[T]]
+    ) -> tuple[EmbedResult, T]:
         """Serve one request. When this returns, its generation and its charge are in the ledger.
 
+        present: puts the result into the client's format, while the ledger commits.
         Raises EmbedRouterError; cancelling it gives the work up, and what was held for it.
         """
         model = self.catalog.find(request.model)
@@ -107,8 +117,7 @@ class Gateway:
         work = _Work(request, origin, model, endpoint, now())
         answer = await self._answered(work)
         generation = work.generation(200, answer.prompt_tokens)
-        await self.ledger.settle(Settlement(generation, origin.caller.payer, work.hold, request.prompt))
-        return EmbedResult(
+        result = EmbedResult(
             vectors=shorten(answer.vectors, request.dimensions or endpoint.dimensions),
             model=model,
             endpoint=endpoint,
@@ -119,10 +128,14 @@ class Gateway:
             windows=answer.windows,
             tokenize_seconds=answer.tokenize_seconds,
         )
+        settlement = Settlement(generation, origin.caller.payer, work.hold, request.prompt)
+        return result, await self.ledger.settle(settlement, lambda: present(result))
 
-    async def repeat(self, source: Source, origin: Origin, prompt: str | None = None) -> None:
+    async def repeat(
+        self, source: Source, origin: Origin, present: Callable[[], Awaitable[T]], prompt: str | None = None
+    ) -> T:
         """Account for an answer that is given again: free, but within its key's limits. When this returns, its
-        generation is in the ledger. prompt: as in `EmbedRequest`. Raises EmbedRouterError."""
+        generation is in the ledger. present, prompt: as above. Raises EmbedRouterError."""
         self.ledger.require_up()
         payer, created_at = origin.caller.payer, now()
         hold = await self.ledger.hold(payer, origin.generation_id, 0, 0, created_at) if payer.limited else None
@@ -134,7 +147,7 @@ class Gateway:
             inputs=source.inputs,
             cache_source_id=source.generation_id,
         )
-        await self.ledger.settle(Settlement(generation, payer, hold, prompt))
+        return await self.ledger.settle(Settlement(generation, payer, hold, prompt), present)
 
     async def _answered(self, work: "_Work") -> EmbedAnswer:
         """The provider's checked answer. What fails is not charged, and what was held for it is given back."""
@@ -170,16 +183,43 @@ class Gateway:
                     work.reach_provider()
                     return await provider.embed(call)
                 counted = await provider.count(call)
-                cost = counted.tokens * work.endpoint.price.prompt
-                work.hold = await self.ledger.hold(
-                    payer, work.origin.generation_id, cost, counted.tokens, work.created_at
-                )
+                if provider.computes_for_free and not self._refused_lately(payer.key_id):
+                    return await self._ask_at_once(work, provider, counted)
+                await self._hold(work, counted)
                 work.reach_provider()
                 return await provider.embed_counted(counted, call.rule)
         except TimeoutError as error:
             raise ProviderTimeoutError(
                 f"{work.endpoint.provider.name} took longer than {self._timeout:g} s; send fewer or shorter inputs"
             ) from error
+
+    async def _ask_at_once(self, work: "_Work", provider: Provider, counted: Counted) -> EmbedAnswer:
+        """Compute while the ledger decides: it costs nobody money if it was in vain, and a request less of waiting."""
+        work.reach_provider()
+        computing = asyncio.ensure_future(provider.embed_counted(counted, work.request.rule))
+        try:
+            await self._hold(work, counted)
+        except BaseException:
+            computing.cancel()
+            computing.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody asks for it
+            work.reached_nobody()
+            raise
+        return await computing
+
+    async def _hold(self, work: "_Work", counted: Counted) -> None:
+        payer = work.origin.caller.payer
+        cost = counted.tokens * work.endpoint.price.prompt
+        try:
+            work.hold = await self.ledger.hold(payer, work.origin.generation_id, cost, counted.tokens, work.created_at)
+        except EmbedRouterError:
+            if len(self._refusals) >= _REFUSALS:
+                self._refusals.clear()
+            self._refusals[payer.key_id] = time.monotonic()
+            raise
+
+    def _refused_lately(self, key_id: int) -> bool:
+        """A key at its limits must not have the model compute in vain again and again."""
+        return time.monotonic() - self._refusals.get(key_id, -math.inf) < _SUSPICION
 
 
 class _Work:
@@ -202,6 +242,9 @@ class _Work:
 
     def reach_provider(self) -> None:
         self._asked = time.perf_counter()
+
+    def reached_nobody(self) -> None:
+        self._asked = 0.0
 
     def generation(
         self, status: int, tokens: int, *, error_type: str | None = None, cancelled: bool = False

@@ -12,7 +12,7 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
 from embedrouter.accounts.caller import Caller
-from embedrouter.api.answers import SMALL, again_json, embeddings_json
+from embedrouter.api.answers import SMALL, Encoded, again_json, embeddings_json
 from embedrouter.api.attribution import claim_of
 from embedrouter.api.auth import INFERENCE_CHECKED_ITSELF, authenticate
 from embedrouter.api.body import decode, read_body
@@ -73,9 +73,9 @@ async def _answer(exchange: Exchange, context: Context) -> Answer:
         if hit is not None:
             answer = await _again(exchange, context, wanted, hit, origin)
         else:
-            result = await _served(exchange, context, wanted, origin)
+            result, encoded = await _served(exchange, context, wanted, origin)
             tokens = result.prompt_tokens
-            answer = await _encoded(context, wanted, result, headers, ticket)
+            answer = _answered(context, result, encoded, headers, ticket)
         status = answer.status
     except ClientGone:
         # Mostly nobody reads this; a client that broke its own chunked encoding does.
@@ -142,10 +142,23 @@ def _short(text: str | None, most: int) -> str | None:
     return "".join(character for character in text[:most] if character.isprintable()) or None
 
 
-async def _served(exchange: Exchange, context: Context, wanted: EmbeddingsRequest, origin: Origin) -> EmbedResult:
+async def _served(
+    exchange: Exchange, context: Context, wanted: EmbeddingsRequest, origin: Origin
+) -> tuple[EmbedResult, Encoded]:
     call = await _call(exchange, context, wanted)
+    as_base64 = wanted.encoding_format == "base64"
+
+    async def present(result: EmbedResult) -> Encoded:
+        started = time.perf_counter()
+        if len(result.vectors) <= SMALL:
+            encoded = embeddings_json(result, origin.generation_id, as_base64=as_base64)
+        else:
+            encoded = await asyncio.to_thread(embeddings_json, result, origin.generation_id, as_base64=as_base64)
+        context.metrics.stages["encode"].observe(time.perf_counter() - started)
+        return encoded
+
     with Departure(exchange.receive):
-        return await context.gateway.embed(call, origin)
+        return await context.gateway.embed(call, origin, present)
 
 
 async def _call(exchange: Exchange, context: Context, wanted: EmbeddingsRequest) -> EmbedRequest:
@@ -171,22 +184,17 @@ async def _again(exchange: Exchange, context: Context, wanted: EmbeddingsRequest
     """An answer from the cache, once it is in the ledger."""
     prompt = (await _call(exchange, context, wanted)).prompt if context.settings.store_prompts else None
     source = hit.kept.source
-    await context.gateway.repeat(source, origin, prompt)
-    body = again_json(hit.kept.encoded, source, origin.generation_id)
+
+    async def present() -> bytes:
+        return again_json(hit.kept.encoded, source, origin.generation_id)
+
+    body = await context.gateway.repeat(source, origin, present, prompt)
     return Answer(200, body, {"X-Generation-Id": origin.generation_id, **hit.headers})
 
 
-async def _encoded(
-    context: Context, wanted: EmbeddingsRequest, result: EmbedResult, headers: dict[str, str], ticket: Ticket | None
+def _answered(
+    context: Context, result: EmbedResult, encoded: Encoded, headers: dict[str, str], ticket: Ticket | None
 ) -> Answer:
-    started = time.perf_counter()
-    generation_id = headers["X-Generation-Id"]
-    as_base64 = wanted.encoding_format == "base64"
-    if len(result.vectors) <= SMALL:
-        encoded = embeddings_json(result, generation_id, as_base64=as_base64)
-    else:
-        encoded = await asyncio.to_thread(embeddings_json, result, generation_id, as_base64=as_base64)
-    context.metrics.stages["encode"].observe(time.perf_counter() - started)
     context.metrics.stages["tokenize"].observe(result.tokenize_seconds)
     context.metrics.embedded(len(result.vectors), result.prompt_tokens, result.truncated, result.windows)
     made = {"X-Embedding-Fingerprint": result.fingerprint}
@@ -194,7 +202,7 @@ async def _encoded(
         made["X-Embedding-Truncated"] = str(result.truncated)
     headers |= made
     if ticket is not None and context.responses is not None:
-        source = Source(generation_id, result.model, result.endpoint, len(result.vectors))
+        source = Source(headers["X-Generation-Id"], result.model, result.endpoint, len(result.vectors))
         headers["X-OpenRouter-Cache-Status"] = "MISS"
         if context.responses.keep(ticket, encoded, source, made):
             headers["X-OpenRouter-Cache-TTL"] = str(ticket.ttl)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -70,11 +70,12 @@ class Ledger:
             writing.add_done_callback(lambda _: self.give_back(wanted))
             raise
 
-    async def settle(self, settlement: Settlement) -> None:
+    async def settle(self, settlement: Settlement, meanwhile: Callable[[], Awaitable[T]]) -> T:
         """Write the generation with its charge; when this returns, it is there. When it raises, it is not, and nothing
         is held. A caller that goes away while it waits is charged. Raises StoreUnavailableError, OverloadedError.
 
-        Where durability is `async` it returns at once: what was answered in the last moments can be lost by a kill.
+        meanwhile: what to do while the writer commits; its result is returned.
+        Where durability is `async` nothing is waited for: what was answered in the last moments can be lost by a kill.
         """
         try:
             writing = self.writer.write(generations.settle, settlement)
@@ -83,9 +84,11 @@ class Ledger:
             raise
         if not self._waits:
             writing.add_done_callback(lambda done: self._owe(done, _settle_again, settlement))
-            return
+            return await meanwhile()
         try:
+            done = await meanwhile()
             await self._in_time(writing)
+            return done
         except asyncio.CancelledError:
             writing.add_done_callback(lambda done: self._void(settlement) if done.exception() is not None else None)
             raise

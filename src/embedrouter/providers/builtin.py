@@ -25,6 +25,8 @@ class CountedPart(NamedTuple):
 class BuiltinProvider:
     """all-MiniLM-L6-v2 in this process."""
 
+    computes_for_free = True
+
     def __init__(self, model: MiniLM, cache: VectorCache | None = None) -> None:
         self._model = model
         self._cache = cache
