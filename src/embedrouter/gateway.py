@@ -4,7 +4,8 @@ import asyncio
 import math
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
@@ -21,15 +22,16 @@ from embedrouter.errors import (
 )
 from embedrouter.ledger.book import Ledger, now
 from embedrouter.ledger.generations import Attempt, Generation, Settlement, attempts_json
-from embedrouter.ledger.holds import Hold
+from embedrouter.ledger.holds import Hold, Payer
 from embedrouter.minilm.windows import LongInput, shorten
-from embedrouter.providers.base import Counted, EmbedAnswer, EmbedCall, Provider
+from embedrouter.providers.base import EmbedAnswer, EmbedCall, Provider
 from embedrouter.routing.preferences import ProviderPreferences, permitted
 
 T = TypeVar("T")
 
 _SUSPICION: Final = 2.0  # seconds after a refusal in which a key's requests are held before they are computed
 _REFUSALS: Final = 10_000  # keys remembered
+_REFUSED: Final = (402, 403, 429)
 
 
 class EmbedRequest(NamedTuple):
@@ -128,8 +130,15 @@ class Gateway:
             windows=answer.windows,
             tokenize_seconds=answer.tokenize_seconds,
         )
-        settlement = Settlement(generation, origin.caller.payer, work.hold, request.prompt)
-        return result, await self.ledger.settle(settlement, lambda: present(result))
+        payer = origin.caller.payer
+        asked = None
+        if work.admitted_late:
+            asked = self.ledger.wanted(
+                payer, generation.id, generation.cost_pico, answer.prompt_tokens, generation.created_at
+            )
+        settlement = Settlement(generation, payer, work.hold, request.prompt, asked)
+        with self._remembering_refusals(payer):
+            return result, await self.ledger.settle(settlement, lambda: present(result))
 
     async def repeat(
         self, source: Source, origin: Origin, present: Callable[[], Awaitable[T]], prompt: str | None = None
@@ -138,7 +147,11 @@ class Gateway:
         generation is in the ledger. present, prompt: as above. Raises EmbedRouterError."""
         self.ledger.require_up()
         payer, created_at = origin.caller.payer, now()
-        hold = await self.ledger.hold(payer, origin.generation_id, 0, 0, created_at) if payer.limited else None
+        hold = asked = None
+        if payer.limited and self._may_admit_late(payer):
+            asked = self.ledger.wanted(payer, origin.generation_id, 0, 0, created_at)
+        elif payer.limited:
+            hold = await self.ledger.hold(payer, origin.generation_id, 0, 0, created_at)
         generation = _generation(
             origin,
             source.model,
@@ -147,7 +160,8 @@ class Gateway:
             inputs=source.inputs,
             cache_source_id=source.generation_id,
         )
-        return await self.ledger.settle(Settlement(generation, payer, hold, prompt), present)
+        with self._remembering_refusals(payer):
+            return await self.ledger.settle(Settlement(generation, payer, hold, prompt, asked), present)
 
     async def _answered(self, work: "_Work") -> EmbedAnswer:
         """The provider's checked answer. What fails is not charged, and what was held for it is given back."""
@@ -179,13 +193,17 @@ class Gateway:
         payer = work.origin.caller.payer
         try:
             async with asyncio.timeout(self._timeout):
-                if not payer.limited:
+                # What costs nobody money in vain need not be held first; it is charged only if it fits the limits.
+                work.admitted_late = payer.limited and provider.computes_for_free and self._may_admit_late(payer)
+                if not payer.limited or work.admitted_late:
                     work.reach_provider()
                     return await provider.embed(call)
                 counted = await provider.count(call)
-                if provider.computes_for_free and not self._refused_lately(payer.key_id):
-                    return await self._ask_at_once(work, provider, counted)
-                await self._hold(work, counted)
+                cost = counted.tokens * work.endpoint.price.prompt
+                with self._remembering_refusals(payer):
+                    work.hold = await self.ledger.hold(
+                        payer, work.origin.generation_id, cost, counted.tokens, work.created_at
+                    )
                 work.reach_provider()
                 return await provider.embed_counted(counted, call.rule)
         except TimeoutError as error:
@@ -193,33 +211,21 @@ class Gateway:
                 f"{work.endpoint.provider.name} took longer than {self._timeout:g} s; send fewer or shorter inputs"
             ) from error
 
-    async def _ask_at_once(self, work: "_Work", provider: Provider, counted: Counted) -> EmbedAnswer:
-        """Compute while the ledger decides: it costs nobody money if it was in vain, and a request less of waiting."""
-        work.reach_provider()
-        computing = asyncio.ensure_future(provider.embed_counted(counted, work.request.rule))
-        try:
-            await self._hold(work, counted)
-        except BaseException:
-            computing.cancel()
-            computing.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody asks for it
-            work.reached_nobody()
-            raise
-        return await computing
-
-    async def _hold(self, work: "_Work", counted: Counted) -> None:
-        payer = work.origin.caller.payer
-        cost = counted.tokens * work.endpoint.price.prompt
-        try:
-            work.hold = await self.ledger.hold(payer, work.origin.generation_id, cost, counted.tokens, work.created_at)
-        except EmbedRouterError:
-            if len(self._refusals) >= _REFUSALS:
-                self._refusals.clear()
-            self._refusals[payer.key_id] = time.monotonic()
-            raise
-
-    def _refused_lately(self, key_id: int) -> bool:
+    def _may_admit_late(self, payer: Payer) -> bool:
         """A key at its limits must not have the model compute in vain again and again."""
-        return time.monotonic() - self._refusals.get(key_id, -math.inf) < _SUSPICION
+        lately = time.monotonic() - self._refusals.get(payer.key_id, -math.inf) < _SUSPICION
+        return not lately and self.ledger.may_admit_late(payer)
+
+    @contextmanager
+    def _remembering_refusals(self, payer: Payer) -> Iterator[None]:
+        try:
+            yield
+        except EmbedRouterError as error:
+            if error.status in _REFUSED:
+                if len(self._refusals) >= _REFUSALS:
+                    self._refusals.clear()
+                self._refusals[payer.key_id] = time.monotonic()
+            raise
 
 
 class _Work:
@@ -234,6 +240,7 @@ class _Work:
         self.endpoint = endpoint
         self.created_at = created_at  # microseconds
         self.hold: Hold | None = None
+        self.admitted_late = False  # its limits are looked at when it is settled
         self._asked = 0.0
 
     @property
@@ -242,9 +249,6 @@ class _Work:
 
     def reach_provider(self) -> None:
         self._asked = time.perf_counter()
-
-    def reached_nobody(self) -> None:
-        self._asked = 0.0
 
     def generation(
         self, status: int, tokens: int, *, error_type: str | None = None, cancelled: bool = False

@@ -59,10 +59,19 @@ class Ledger:
         if self.writer.failing and (self._waits or len(self._owed) >= _OWED):
             raise StoreUnavailableError("the database cannot be written at the moment; try again", retry_after=2)
 
+    def may_admit_late(self, payer: Payer) -> bool:
+        """Whether a request of this payer may be admitted with its settlement, in one transaction: nothing must know
+        that it is under way, and its answer waits for the transaction."""
+        return self._waits and payer.max_concurrent is None
+
+    def wanted(self, payer: Payer, generation_id: str, amount_pico: int, tokens: int, at: int) -> Hold:
+        """What to ask for."""
+        return Hold(generation_id, self.instance.id, payer, payer.claims(at), amount_pico, tokens, at)
+
     async def hold(self, payer: Payer, generation_id: str, amount_pico: int, tokens: int, at: int) -> Hold:
         """Reserve what a request will cost. Raises PaymentRequiredError, PermissionDeniedError,
         RateLimitExceededError, StoreUnavailableError. A caller that goes away while it waits holds nothing."""
-        wanted = Hold(generation_id, self.instance.id, payer, payer.claims(at), amount_pico, tokens, at)
+        wanted = self.wanted(payer, generation_id, amount_pico, tokens, at)
         writing = self.writer.write(holds.hold, wanted)
         try:
             return await self._in_time(writing)

@@ -7,7 +7,7 @@ import orjson
 from sqlalchemy import Connection, RowMapping, case, delete, insert, select
 
 from embedrouter.errors import OverloadedError
-from embedrouter.ledger.holds import Claim, Hold, Payer, free, hold, release
+from embedrouter.ledger.holds import Claim, Hold, Payer, admit, free, hold, release
 from embedrouter.periods import DAY, PERIODS, SECOND, start_of
 from embedrouter.store import Batch, Statement
 from embedrouter.store.statement import Into
@@ -66,8 +66,9 @@ class Settlement(NamedTuple):
 
     generation: Generation
     payer: Payer
-    hold: Hold | None = None
+    hold: Hold | None = None  # that was granted
     prompt: str | None = None  # JSON
+    asked: Hold | None = None  # that was not asked for yet: granted or refused with the settlement
 
 
 def attempts_json(attempts: Sequence[Attempt]) -> str:
@@ -79,7 +80,7 @@ def settle(batch: Batch, settlements: Sequence[Settlement]) -> Sequence[Exceptio
     """The writer's handler: writes each generation once, moves its money, and lets its hold go."""
     written = _already_written(batch, settlements) if batch.again else set()
     todo = [settlement for settlement in settlements if settlement.generation.id not in written]
-    lost = _let_go(batch, todo)
+    lost = _let_go(batch, todo) | admit(batch, [one.asked for one in todo if one.asked is not None])
     todo = [settlement for settlement in todo if settlement.generation.id not in lost]
     if todo:
         rows = [settlement.generation for settlement in todo]

@@ -6,7 +6,7 @@ none. Requests that arrive together are tried as one; only if that does not fit,
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -90,21 +90,22 @@ class Hold(NamedTuple):
 
 def hold(batch: Batch, requests: Sequence[Hold]) -> Sequence[Hold | Exception]:
     """The writer's handler: grants each request, or says what refuses it."""
-    requests_left = _not_yet_held(batch, requests) if batch.again else list(requests)
-    refusals: dict[str, Exception] = {
-        request.id: PaymentRequiredError(f"a request may cost at most {usd(_MOST_AT_ONCE):,.0f} USD")
-        for request in requests_left
-        if request.amount_pico > _MOST_AT_ONCE
-    }
-    if refusals:
-        requests_left = [request for request in requests_left if request.id not in refusals]
-    _make_rows(batch, requests_left)
-    if _grant(batch, requests_left) is not None:
-        for request in requests_left:
-            refusal = _grant(batch, [request])
-            if refusal is not None:
-                refusals[request.id] = refusal
+    refusals = _decide(batch, _not_yet_held(batch, requests) if batch.again else requests, kept=True)
     return [refusals.get(request.id, request) for request in requests]
+
+
+def admit(batch: Batch, requests: Sequence[Hold]) -> dict[str, Exception]:
+    """Decide as `hold` does about requests that are charged in this very transaction; the refusals, by id."""
+    if not requests:
+        return {}
+    refusals = _decide(batch, requests, kept=False)
+    sums: Counter[Claim] = Counter()
+    for request in requests:
+        if request.id not in refusals:
+            for claim in request.claims:
+                sums[claim] += request.amount_pico
+    _unclaim(batch, sums)
+    return refusals
 
 
 def free(batch: Batch, found: Iterable[RowMapping]) -> None:
@@ -113,9 +114,7 @@ def free(batch: Batch, found: Iterable[RowMapping]) -> None:
     for row in found:
         for claim in CLAIMS.decode(row["claims"]):
             sums[claim] += row["amount_pico"]
-    changes = [_parameters(claim, amount) for claim, amount in sorted(sums.items())]
-    if changes:
-        _UNCLAIM.run(batch, changes)
+    _unclaim(batch, sums)
 
 
 def release(batch: Batch, ids: Sequence[str]) -> Sequence[None]:
@@ -130,8 +129,31 @@ def release(batch: Batch, ids: Sequence[str]) -> Sequence[None]:
 # --- granting
 
 
-def _grant(batch: Batch, requests: Sequence[Hold]) -> EmbedRouterError | None:
-    """All of them, or nothing is changed and what refused it is returned."""
+def _decide(batch: Batch, requests: Sequence[Hold], *, kept: bool) -> dict[str, Exception]:
+    """Claim what each request costs, all together if that fits, else one by one; the refusals, by id."""
+    refusals: dict[str, Exception] = {
+        request.id: PaymentRequiredError(f"a request may cost at most {usd(_MOST_AT_ONCE):,.0f} USD")
+        for request in requests
+        if request.amount_pico > _MOST_AT_ONCE
+    }
+    left = [request for request in requests if request.id not in refusals]
+    _make_rows(batch, left)
+    if _grant(batch, left, kept=kept) is not None:
+        for request in left:
+            refusal = _grant(batch, [request], kept=kept)
+            if refusal is not None:
+                refusals[request.id] = refusal
+    return refusals
+
+
+def _unclaim(batch: Batch, sums: Mapping[Claim, int]) -> None:
+    changes = [_parameters(claim, amount) for claim, amount in sorted(sums.items()) if amount]
+    if changes:
+        _UNCLAIM.run(batch, changes)
+
+
+def _grant(batch: Batch, requests: Sequence[Hold], *, kept: bool) -> EmbedRouterError | None:
+    """All of them, or nothing is changed and what refused it is returned. kept: a row remembers each."""
     if not requests:
         return None
     savepoint = batch.connection.begin_nested()
@@ -149,7 +171,7 @@ def _grant(batch: Batch, requests: Sequence[Hold]) -> EmbedRouterError | None:
             "created_at": request.at,
         }
         for request in requests
-        if request.kept
+        if kept and request.kept
     ]
     if rows:
         _ADD.run(batch, rows)

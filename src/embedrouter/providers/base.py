@@ -39,7 +39,7 @@ class Counted(Protocol):
 class Provider(Protocol):
     """Serves the endpoints of one provider."""
 
-    computes_for_free: bool  # what it computes in vain costs nobody money, so it may start before the money is held
+    computes_for_free: bool  # what it computes in vain costs nobody money: need not be held before
 
     async def count(self, call: EmbedCall) -> Counted:
         """What the call will be billed, before anything is computed; then `embed` it. Raises EmbedRouterError."""
