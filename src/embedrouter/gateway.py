@@ -134,7 +134,11 @@ class Gateway:
         asked = None
         if work.admitted_late:
             asked = self.ledger.wanted(
-                payer, generation.id, generation.cost_pico, answer.prompt_tokens, generation.created_at
+                payer._replace(max_concurrent=None),
+                generation.id,
+                generation.cost_pico,
+                answer.prompt_tokens,
+                generation.created_at,
             )
         settlement = Settlement(generation, payer, work.hold, request.prompt, asked)
         with self._remembering_refusals(payer):
@@ -149,7 +153,7 @@ class Gateway:
         payer, created_at = origin.caller.payer, now()
         hold = asked = None
         if payer.limited and self._may_admit_late(payer):
-            asked = self.ledger.wanted(payer, origin.generation_id, 0, 0, created_at)
+            asked = self.ledger.wanted(payer._replace(max_concurrent=None), origin.generation_id, 0, 0, created_at)
         elif payer.limited:
             hold = await self.ledger.hold(payer, origin.generation_id, 0, 0, created_at)
         generation = _generation(
@@ -195,6 +199,8 @@ class Gateway:
             async with asyncio.timeout(self._timeout):
                 # What costs nobody money in vain need not be held first; it is charged only if it fits the limits.
                 work.admitted_late = payer.limited and provider.computes_for_free and self._may_admit_late(payer)
+                if work.admitted_late and payer.max_concurrent is not None:
+                    return await self._ask_while_taking_a_place(work, provider, call)
                 if not payer.limited or work.admitted_late:
                     work.reach_provider()
                     return await provider.embed(call)
@@ -211,10 +217,25 @@ class Gateway:
                 f"{work.endpoint.provider.name} took longer than {self._timeout:g} s; send fewer or shorter inputs"
             ) from error
 
+    async def _ask_while_taking_a_place(self, work: "_Work", provider: Provider, call: EmbedCall) -> EmbedAnswer:
+        """A key that may have only so many requests under way: the ledger counts while the provider computes."""
+        started = time.perf_counter()
+        computing = asyncio.ensure_future(provider.embed(call))
+        payer = work.origin.caller.payer
+        try:
+            with self._remembering_refusals(payer):
+                work.hold = await self.ledger.hold(payer.place, work.origin.generation_id, 0, 0, work.created_at)
+        except BaseException:
+            computing.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody asks for it
+            computing.cancel()
+            raise
+        work.reach_provider(started)
+        return await computing
+
     def _may_admit_late(self, payer: Payer) -> bool:
         """A key at its limits must not have the model compute in vain again and again."""
         lately = time.monotonic() - self._refusals.get(payer.key_id, -math.inf) < _SUSPICION
-        return not lately and self.ledger.may_admit_late(payer)
+        return not lately and self.ledger.may_admit_late
 
     @contextmanager
     def _remembering_refusals(self, payer: Payer) -> Iterator[None]:
@@ -247,8 +268,9 @@ class _Work:
     def reached_provider(self) -> bool:
         return self._asked > 0
 
-    def reach_provider(self) -> None:
-        self._asked = time.perf_counter()
+    def reach_provider(self, at: float | None = None) -> None:
+        """at: time.perf_counter(), if not now."""
+        self._asked = at or time.perf_counter()
 
     def generation(
         self, status: int, tokens: int, *, error_type: str | None = None, cancelled: bool = False

@@ -59,10 +59,10 @@ class Ledger:
         if self.writer.failing and (self._waits or len(self._owed) >= _OWED):
             raise StoreUnavailableError("the database cannot be written at the moment; try again", retry_after=2)
 
-    def may_admit_late(self, payer: Payer) -> bool:
-        """Whether a request of this payer may be admitted with its settlement, in one transaction: nothing must know
-        that it is under way, and its answer waits for the transaction."""
-        return self._waits and payer.max_concurrent is None
+    @property
+    def may_admit_late(self) -> bool:
+        """Whether requests may be admitted with their settlement, in one transaction: answers wait for it."""
+        return self._waits
 
     def wanted(self, payer: Payer, generation_id: str, amount_pico: int, tokens: int, at: int) -> Hold:
         """What to ask for."""

@@ -62,6 +62,11 @@ class Payer(NamedTuple):
             or self.max_concurrent is not None
         )
 
+    @property
+    def place(self) -> "Payer":
+        """Nothing but its place among those that may run at once."""
+        return Payer(self.key_id, self.workspace_id, self.account_id, max_concurrent=self.max_concurrent)
+
     def claims(self, at: int) -> tuple[Claim, ...]:
         """What a request admitted at `at` (microseconds) must fit; always in the same order, so that none deadlock."""
         found = [Claim("account", self.account_id, "total", 0)] if self.enforce_balance else []
