@@ -42,7 +42,8 @@ def set_up(style: Literal["text", "json"]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    logging.getLogger("_granian").setLevel(logging.WARNING)
+    for chatty in ("_granian", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def event(logger: logging.Logger, message: str, **fields: Any) -> None:
