@@ -253,6 +253,7 @@ def _kill_sessions(url: str) -> int:
 def test_a_connection_that_broke_between_two_writes_is_made_anew(postgresql: Database, postgres_url: str) -> None:
     writing = Writer(postgresql)
     assert writing.submit(add_once, "before").result(_PATIENCE) is False
+    assert postgresql.read_now(count) == 1
     assert _kill_sessions(postgres_url) >= 1
     assert writing.submit(add_once, "after").result(_PATIENCE) is True
     assert writing.submit(add_once, "later").result(_PATIENCE) is False

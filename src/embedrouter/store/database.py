@@ -80,10 +80,18 @@ class Database:
     def read_now(self, query: Callable[[Connection], T]) -> T:
         """Run a query in this thread, in one snapshot. Raises StoreUnavailableError."""
         try:
-            with self.read_engine.connect() as connection:
-                return query(connection)
+            try:
+                return self._queried(query)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                return self._queried(query)  # PostgreSQL was restarted since the last time
         except DBAPIError as error:
             raise unavailable() from error
+
+    def _queried(self, query: Callable[[Connection], T]) -> T:
+        with self.read_engine.connect() as connection:
+            return query(connection)
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """The same in a thread that may wait. Raises StoreUnavailableError."""
