@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, func, select, update
 
 from embedrouter.accounts import first, keys
 from embedrouter.accounts.first import Wanted
@@ -53,8 +53,15 @@ class Bank:
 
     def disable(self, secret: str, *, disabled: bool = True) -> None:
         """As another process does it."""
+        self._change(secret, disabled=disabled)
+
+    def limit(self, secret: str, limit: int) -> None:
+        """A key's limit, in pico-USD."""
+        self._change(secret, limit_pico=limit)
+
+    def _change(self, secret: str, **values: object) -> None:
         writer = Writer(self.database)
-        writer.submit(keys.change, keys.KeyChange(digest_of(secret).hex(), {"disabled": disabled}, _AT)).result()
+        writer.submit(keys.change, keys.KeyChange(digest_of(secret).hex(), values, _AT)).result()
         writer.close()
 
     def age_instances(self, microseconds: int) -> None:
@@ -70,8 +77,7 @@ class Bank:
 
     def costs(self) -> dict[str, int]:
         """Of every generation that was answered with 200, by its id, in pico-USD."""
-        query = select(generations.c.id, generations.c.cost_pico).where(generations.c.status == 200)
-        return self.database.read_now(lambda connection: {row.id: row.cost_pico for row in connection.execute(query)})
+        return self.database.read_now(_costs)
 
     def count(self, *, status: int, cancelled: bool = False) -> int:
         """Generations with this status."""
@@ -99,11 +105,19 @@ class Bank:
 
     def audit(self, told: dict[str, int], *, poor_limit: int = POOR_LIMIT) -> None:
         """told: what each answer said it cost, by its X-Generation-Id. Every one is in the ledger, and nothing else."""
-        costs = self.costs()
+        # In one snapshot: PostgreSQL may be busy yet with the last words of a server that was killed.
+        costs, balance, findings = self.database.read_now(
+            lambda connection: (_costs(connection), ledger_credits.balance(connection), examine(connection).findings)
+        )
         missing = sorted(set(told) - set(costs))
         assert not missing, f"{len(missing)} of {len(told)} answers have no generation: {missing[:3]}"
         wrong = [(name, cost, costs[name]) for name, cost in told.items() if costs[name] != cost]
         assert not wrong, f"charged otherwise than told: {wrong[:3]}"
-        assert self.balance().spent_pico == sum(costs.values())
+        assert balance.spent_pico == sum(costs.values())
+        assert findings == []
         assert self.used(POOR_KEY) <= poor_limit
-        assert self.findings() == []
+
+
+def _costs(connection: Connection) -> dict[str, int]:
+    query = select(generations.c.id, generations.c.cost_pico).where(generations.c.status == 200)
+    return {row.id: row.cost_pico for row in connection.execute(query)}

@@ -100,8 +100,8 @@ def _add(batch: Batch, credit: Credit) -> Mapping[Any, Any] | Exception:
         update(accounts)
         .where(
             accounts.c.id == credit.account_id,
-            accounts.c.credited_pico + credit.amount_pico <= MOST,
-            accounts.c.credited_pico + credit.amount_pico >= -MOST,
+            accounts.c.credited_pico <= MOST - max(0, credit.amount_pico),  # no sum here leaves 64 bits
+            accounts.c.credited_pico >= -MOST - min(0, credit.amount_pico),
         )
         .values(credited_pico=accounts.c.credited_pico + credit.amount_pico)
     )

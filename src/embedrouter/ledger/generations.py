@@ -7,7 +7,7 @@ import orjson
 from sqlalchemy import Connection, RowMapping, case, delete, insert, select
 
 from embedrouter.errors import OverloadedError
-from embedrouter.ledger.holds import Claim, Hold, Payer, admit, free, hold, release
+from embedrouter.ledger.holds import Claim, Hold, Payer, admit, free, release
 from embedrouter.periods import DAY, PERIODS, SECOND, start_of
 from embedrouter.store import Batch, Statement
 from embedrouter.store.statement import Into
@@ -80,7 +80,7 @@ def settle(batch: Batch, settlements: Sequence[Settlement]) -> Sequence[Exceptio
     """The writer's handler: writes each generation once, moves its money, and lets its hold go."""
     written = _already_written(batch, settlements) if batch.again else set()
     todo = [settlement for settlement in settlements if settlement.generation.id not in written]
-    lost = _let_go(batch, todo) | admit(batch, [one.asked for one in todo if one.asked is not None])
+    lost = _decide(batch, todo)
     todo = [settlement for settlement in todo if settlement.generation.id not in lost]
     if todo:
         rows = [settlement.generation for settlement in todo]
@@ -133,35 +133,29 @@ def _already_written(batch: Batch, settlements: Sequence[Settlement]) -> set[str
     return set(batch.connection.execute(select(generations.c.id).where(generations.c.id.in_(ids))).scalars())
 
 
-def _let_go(batch: Batch, settlements: Sequence[Settlement]) -> dict[str, Exception]:
-    """Delete the holds and take back their claims; what must not be charged any more, by id.
+def _decide(batch: Batch, settlements: Sequence[Settlement]) -> dict[str, Exception]:
+    """Delete the holds and take back their claims; what must not be charged, by id.
 
-    A hold that is gone was released for a process thought dead. Its request may go on only if it is granted anew.
+    What was not asked for yet is granted or refused here. A hold that is gone was released for a process thought dead:
+    its request may go on only if it is granted anew. Both while what the others hold counts still.
     """
     kept = [settlement.hold for settlement in settlements if settlement.hold is not None and settlement.hold.kept]
-    if not kept:
-        return {}
-    found = batch.connection.execute(
-        delete(holds).where(holds.c.id.in_([one.id for one in kept])).returning(holds)
-    ).mappings()
-    rows = list(found)
-    free(batch, rows)
+    rows: list[RowMapping] = []
+    if kept:
+        gone = delete(holds).where(holds.c.id.in_([one.id for one in kept])).returning(holds)
+        rows += batch.connection.execute(gone).mappings()
     there = {row["id"] for row in rows}
     free_of_charge = {settlement.generation.id for settlement in settlements if settlement.generation.cost_pico == 0}
     missing = [one for one in kept if one.id not in there and one.id not in free_of_charge]
-    if not missing:
-        return {}
-    fresh = [one._replace(payer=_money_only(one.payer)) for one in missing]
-    answers = hold(batch._replace(again=False), fresh)
-    granted = [answer.id for answer in answers if isinstance(answer, Hold)]
-    if granted:
-        again = batch.connection.execute(delete(holds).where(holds.c.id.in_(granted)).returning(holds)).mappings()
-        free(batch, again)
-    return {
-        one.id: OverloadedError("the request's reservation expired before it was answered; try again", retry_after=1)
-        for one in missing
-        if one.id not in granted
-    }
+    asked = [settlement.asked for settlement in settlements if settlement.asked is not None]
+    lost = admit(batch, [*asked, *(one._replace(payer=_money_only(one.payer)) for one in missing)])
+    free(batch, rows)
+    for one in missing:
+        if one.id in lost:
+            lost[one.id] = OverloadedError(
+                "the request's reservation expired before it was answered; try again", retry_after=1
+            )
+    return lost
 
 
 def _money_only(payer: Payer) -> Payer:
