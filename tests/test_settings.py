@@ -1,7 +1,9 @@
 from pathlib import Path
+from pprint import pformat
 from typing import Any
 
 import pytest
+from rich.pretty import pretty_repr
 
 from embedrouter.errors import SettingsError
 from embedrouter.settings import Settings, load
@@ -117,6 +119,24 @@ def test_a_name_like_no_other_gets_no_suggestion() -> None:
     with pytest.raises(SettingsError) as caught:
         load({}, {"EMBEDROUTER_XYZZYQQQQQQQQQQQQQQQQQQQQQQQQQQQQQ": "1"})
     assert "did you mean" not in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["api_key", "management_key", "database_url"])
+def test_settings_do_not_show_their_secrets(name: str, tmp_path: Path) -> None:
+    """Attack 47: not by repr, which logs and tracebacks use, and not when the value is of the wrong type."""
+    config = tmp_path / "config.toml"
+    config.write_text(f'{name} = "sk-secret"\nport = 4711\n')
+    found = load({}, {}, config)
+    for shown in (repr(found), str(found), f"{found}", pretty_repr(found), pformat(found)):
+        assert "sk-secret" not in shown
+        assert "4711" in shown
+        assert name in shown
+    assert getattr(found, name) == "sk-secret"
+    for value in ('["sk-secret"]', '{ url = "sk-secret" }'):
+        config.write_text(f"{name} = {value}\n")
+        with pytest.raises(SettingsError, match=f'"{name}" in .*Expected `str') as caught:
+            load({}, {}, config)
+        assert "sk-secret" not in str(caught.value)
 
 
 # --- values

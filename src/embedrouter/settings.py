@@ -19,6 +19,9 @@ from embedrouter.errors import SettingsError, nearest
 ENV_PREFIX = "EMBEDROUTER_"
 _OF_THE_BUILD = ("EMBEDROUTER_NATIVE", "EMBEDROUTER_SANITIZE")  # what CMakeLists.txt reads; no settings
 
+# Shown nowhere, neither in a message nor by repr: logs and tracebacks are read by many.
+_SECRET = ("api_key", "management_key", "database_url")
+
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
 EngineName = Literal["auto", "native", "openvino"]
 NativePath = Literal["auto", "amx-bf16", "avx512-bf16", "avx512-fp32", "amx-int8", "vnni-int8"]
@@ -80,6 +83,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             return self.public_url.rstrip("/")
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        values = msgspec.structs.asdict(self)
+        return [(name, "***" if name in _SECRET and value else value) for name, value in values.items()]
+
+    def __repr__(self) -> str:
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
 
 NAMES = tuple(field.name for field in msgspec.structs.fields(Settings))
 
@@ -108,7 +118,8 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | No
 def _check_public_url(url: str | None) -> None:
     """Links, cookies and the check of where a form comes from depend on it."""
     if url is not None and not re.fullmatch(r"https?://[^/\s?#@\\]+/?", url):
-        raise SettingsError(f'setting "public_url": expected https://host or http://host:port, no path (got {url!r})')
+        shown = re.sub(r".*@", "***@", url, flags=re.DOTALL)  # somebody may have put a password into it
+        raise SettingsError(f'setting "public_url": expected https://host or http://host:port, no path (got {shown!r})')
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -145,7 +156,8 @@ def _checked(values: Mapping[str, Any], source: str, *, strict: bool) -> dict[st
             text = str(value) if isinstance(value, Path) else value
             checked[name] = msgspec.convert(text, types[name], strict=strict, dec_hook=_decode_path)
         except msgspec.ValidationError as error:
-            raise SettingsError(f'setting "{name}" {source}: {error} (got {value!r})') from error
+            got = "" if name in _SECRET else f" (got {value!r})"
+            raise SettingsError(f'setting "{name}" {source}: {error}{got}') from error
     return checked
 
 

@@ -226,3 +226,9 @@ def test_18_encoding_formats(live: Server, value: object) -> None:
 @pytest.mark.parametrize("value", [0, -1, 10**9, "384", "", [384], True])
 def test_18_dimensions(live: Server, value: object) -> None:
     live.embed("a", dimensions=value).error(400, "invalid_request")
+
+
+def test_18_a_wrong_value_is_repeated_in_part_only(live: Server) -> None:
+    told = live.embed("a", encoding_format="x" * 5000).error(400, "invalid_request")
+    assert told["metadata"]["field"] == "encoding_format"
+    assert 40 < len(told["message"]) < 150

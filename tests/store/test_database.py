@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
@@ -11,8 +12,9 @@ from sqlalchemy import Connection, text
 from embedrouter.errors import SettingsError, StoreUnavailableError
 from embedrouter.settings import Durability
 from embedrouter.store import Batch, Database, Writer, database, writer
-from embedrouter.store.database import READERS
+from embedrouter.store.database import READERS, cause
 from embedrouter.store.migrate import migrate
+from embedrouter.telemetry.logs import formatter
 from store.marks import add, add_quickly, count, names
 
 _PATIENCE = 30.0  # seconds
@@ -25,7 +27,33 @@ def test_a_bad_url_says_what_a_good_one_looks_like(url: str) -> None:
 
 
 def test_a_password_is_not_part_of_its_name() -> None:
-    assert "geheim" not in Database("postgresql://somebody:geheim@host/name").name
+    opened = Database("postgresql://somebody:geheim@host/name")
+    assert "geheim" not in opened.name
+    for shown in (opened, opened.url, opened.write_engine, opened.read_engine, vars(opened)):
+        assert "geheim" not in f"{shown!r} {shown}"
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+@pytest.mark.parametrize("handler", [add, add_quickly])
+def test_a_failure_that_is_logged_shows_nothing_of_the_row(
+    database_url: str, handler: Any, style: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Attack 47: neither a statement's parameters nor PostgreSQL's DETAIL."""
+    opened = Database(database_url)
+    migrate(opened)
+    writing = Writer(opened)
+    name = "somebody's text,\nof two lines"
+    writing.submit(handler, name).result(_PATIENCE)
+    with pytest.raises(Exception, match="UNIQUE|duplicate key") as raised:
+        writing.submit(handler, name).result(_PATIENCE)
+    (record,) = [one for one in caplog.records if one.exc_info]
+    record.exc_text = None  # pytest's own formatter has left its text there
+    told = formatter(style).format(record)
+    assert "Traceback" in told
+    assert "somebody" not in told + cause(raised.value)
+    assert "two lines" not in told + cause(raised.value)
+    writing.close()
+    opened.close()
 
 
 def test_a_reader_sees_one_snapshot(database_url: str) -> None:

@@ -154,13 +154,14 @@ def find_by_prefix(connection: Connection, prefix: str) -> ApiKey:
     """One key by its hash or the first 8 hex digits of it or more. Raises NotFoundError, InvalidRequestError."""
     wanted = prefix.lower()
     if len(wanted) < 8 or not set(wanted) <= set("0123456789abcdef"):
-        raise InvalidRequestError(f"{prefix!r} is no key's hash: give it, or at least its first 8 hex digits")
+        # It is not repeated: it may be the key itself.
+        raise InvalidRequestError("this is no key's hash: give the hash, or at least its first 8 hex digits")
     query = select(api_keys).where(api_keys.c.hash.startswith(wanted), api_keys.c.deleted_at.is_(None)).limit(2)
     rows = list(connection.execute(query).mappings())
     if not rows:
-        raise NotFoundError(f"no API key has a hash that begins with {wanted}", metadata={"field": "hash"})
+        raise NotFoundError(f"no API key has a hash that begins with {wanted[:12]}", metadata={"field": "hash"})
     if len(rows) > 1:
-        raise InvalidRequestError(f"several keys have hashes that begin with {wanted}: give more digits")
+        raise InvalidRequestError(f"several keys have hashes that begin with {wanted[:12]}: give more digits")
     return ApiKey(**rows[0])
 
 

@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 _SLOWEST: Final = 100_000  # bytes a second that a client must reach once its first grace is used up
 _SMALL: Final = 65_536  # bytes of a body that describes one thing
+_REPEATED: Final = 80  # characters of what was sent that an error repeats
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
 
@@ -135,6 +136,8 @@ def invalid_field(error: msgspec.ValidationError) -> InvalidRequestError:
         what = "is required"
     elif what.startswith("Expected "):
         what = "expected " + what.removeprefix("Expected ")
+    elif len(what) > _REPEATED and what.startswith("Invalid enum value "):
+        what = what[:_REPEATED] + "..."
     if field:
         return InvalidRequestError(f"{field}: {what}", metadata={"field": field})
     return InvalidRequestError(f"the request's body: {what}")

@@ -156,9 +156,9 @@ def _size(path: Path, suffix: str = "") -> int:
 
 
 def cause(error: Exception) -> str:
-    """The driver's own words, on one line, for logs."""
+    """The driver's own words, on one line, for logs: without PostgreSQL's DETAIL, which shows what a row holds."""
     told = error.orig if isinstance(error, DBAPIError) and error.orig else error
-    return " ".join(str(told).split()) or type(told).__name__
+    return " ".join(str(told).partition("\nDETAIL: ")[0].split()) or type(told).__name__
 
 
 def unavailable(error: Exception | None = None) -> StoreUnavailableError:
@@ -192,6 +192,7 @@ def _parsed(url: str) -> URL:
 def _sqlite(url: URL, durability: Durability, *, reading: bool) -> Engine:
     # The reader's pool would keep connections of ended threads; opening one takes 0.1 ms.
     options: dict[str, Any] = {"poolclass": NullPool} if reading else {"pool_size": 1, "max_overflow": 0}
+    options["hide_parameters"] = True  # an error that is logged shows no text, no email, no hash
     engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": _BUSY_MS / 1000}, **options)
     begin = "BEGIN" if reading else "BEGIN IMMEDIATE"
 
@@ -230,6 +231,7 @@ def _postgresql(url: URL, durability: Durability, *, reading: bool) -> Engine:
         pool_size=READERS + 1 if reading else 1,  # the keeper reads, too: slow readers must not make it wait
         max_overflow=0,
         pool_pre_ping=False,
+        hide_parameters=True,  # as above
         connect_args={
             "options": options,
             "connect_timeout": 5,
