@@ -36,13 +36,15 @@ class Bank:
         return self.database.path
 
     def endow(self, amount: int = 1000 * PICO, *, poor_limit: int = POOR_LIMIT) -> None:
-        """Credits, a key with a limit it never reaches, and one with a limit it soon reaches."""
+        """Credits; a key with limits it never reaches, counted in `holds`; and one with a limit it soon reaches."""
         migrate(self.database)
         writer = Writer(self.database)
         first.prepare(writer, Wanted(KEY, None, False, Path("/nonexistent")))
         credit = Credit("top_up", amount, "a test", "to be spent", _AT)
         writer.submit(ledger_credits.add, credit).result()
-        limited = keys.KeyChange(digest_of(KEY).hex(), {"limit_pico": amount, "limit_reset": "day"}, _AT)
+        limited = keys.KeyChange(
+            digest_of(KEY).hex(), {"limit_pico": amount, "limit_reset": "day", "max_concurrent": 1000}, _AT
+        )
         writer.submit(keys.change, limited).result()
         poor = NewKey(digest_of(POOR_KEY), "sk-poor", "poor", "api", _AT, first.WORKSPACE, limit_pico=poor_limit)
         writer.submit(keys.create, poor).result()
