@@ -172,6 +172,11 @@ def moment(at: int | None) -> str | None:
     return None if at is None else f"{iso(at)[:19].replace('T', ' ')}Z"
 
 
+def plain(usd: float) -> str:
+    """An amount for people, without an exponent."""
+    return f"{usd:.12f}".rstrip("0").rstrip(".")
+
+
 def money_of(name: str, text: str) -> int:
     """Pico-USD of what was typed. Raises InvalidRequestError naming the option."""
     from embedrouter.money import pico_usd

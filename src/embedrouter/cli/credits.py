@@ -15,6 +15,7 @@ from embedrouter.cli.common import (
     facts,
     moment,
     money_of,
+    plain,
     show,
     table,
     told,
@@ -212,7 +213,7 @@ def _standing(found: "Balance") -> Standing:
 
 
 def _print(found: Standing) -> None:
-    facts([(name, f"{getattr(found, name):.12g}") for name in found.__struct_fields__])
+    facts([(name, plain(getattr(found, name))) for name in found.__struct_fields__])
 
 
 def _entry(row: Mapping[Any, Any]) -> Entry:
@@ -231,5 +232,5 @@ def _show_budgets(found: Sequence["Budget"], as_json: bool) -> None:
     shown = [
         BudgetShown(one.slug, one.period, usd(one.limit_pico), usd(one.spent_pico), usd(one.held_pico)) for one in found
     ]
-    rows = [(one.workspace, one.period, f"{one.limit:.12g}", f"{one.spent:.12g}") for one in shown]
+    rows = [(one.workspace, one.period, plain(one.limit), plain(one.spent)) for one in shown]
     show(shown, as_json, lambda: table(("workspace", "period", "limit", "spent"), rows))

@@ -17,6 +17,7 @@ from embedrouter.cli.common import (
     facts,
     money_of,
     note,
+    plain,
     show,
     table,
     told,
@@ -133,7 +134,10 @@ def list_(
             as_json,
             lambda: table(
                 ("hash", "label", "name", "kind", "limit", "used", "state"),
-                [(key.hash[:12], key.label, key.name, _kind(key), _limit(key), key.usage, _state(key)) for key in keys],
+                [
+                    (key.hash[:12], key.label, key.name, _kind(key), _limit(key), plain(key.usage), _state(key))
+                    for key in keys
+                ],
             ),
         )
 
@@ -378,7 +382,7 @@ def _kind(key: Key) -> str:
 
 
 def _limit(key: Key) -> str | None:
-    return None if key.limit is None else f"{key.limit:.12g} {key.limit_reset or ''}".strip()
+    return None if key.limit is None else f"{plain(key.limit)} {key.limit_reset or ''}".strip()
 
 
 def _state(key: Key) -> str:

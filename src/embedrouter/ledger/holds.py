@@ -14,7 +14,7 @@ from sqlalchemy import BigInteger, RowMapping, bindparam, case, delete, func, in
 from sqlalchemy.sql import ColumnElement
 
 from embedrouter.errors import EmbedRouterError, PaymentRequiredError, PermissionDeniedError, RateLimitExceededError
-from embedrouter.money import PICO, usd
+from embedrouter.money import PICO, usd, usd_text
 from embedrouter.periods import RESET_OF, SECOND, Period, end_of, iso, start_of
 from embedrouter.store import Batch, Statement
 from embedrouter.store.tables import accounts, api_keys, budgets, holds, key_rates, spending
@@ -252,7 +252,7 @@ def _refused(batch: Batch, claim: Claim, request: Hold) -> EmbedRouterError:
         "resets_at": resets,
     }
     when = "" if resets is None else f"; it resets at {resets}"
-    needs = f"the request costs ${usd(request.amount_pico):.12g} and ${usd(left):.12g} is left"
+    needs = f"the request costs ${usd_text(request.amount_pico)} and ${usd_text(left)} is left"
     if claim.scope == "account":
         return PaymentRequiredError(f"Insufficient credits: {needs}. Ask for a top-up", metadata=metadata)
     if claim.scope == "key":
