@@ -124,6 +124,20 @@ def test_what_is_admitted_with_its_settlement_fits_beside_what_is_settled_with_i
     assert books.findings() == []
 
 
+def test_a_lost_place_among_those_that_run_at_once_is_no_reason_to_refuse_or_to_overspend(books: Books) -> None:
+    books.credit(10)
+    payer = books.payer(books.key(max_concurrent=1), enforce=True)
+    for amount, expected in ((6, None), (5, PaymentRequiredError)):
+        place = books.hold(payer.place, 0)
+        books.release(place)
+        asked = wanted(payer, amount, name=place.id)
+        made = settlement(asked)._replace(hold=place, asked=asked)
+        assert _together(books, [made]) == [expected]
+    assert books.balance() == (10, 6, 0)
+    assert books.held_rows() == 0
+    assert books.findings() == []
+
+
 def _together(books: Books, settlements: list[Settlement]) -> list[type | None]:
     """What each is told that comes in one group of the writer's."""
 

@@ -146,7 +146,7 @@ def _decide(batch: Batch, settlements: Sequence[Settlement]) -> dict[str, Except
         rows += batch.connection.execute(gone).mappings()
     there = {row["id"] for row in rows}
     free_of_charge = {settlement.generation.id for settlement in settlements if settlement.generation.cost_pico == 0}
-    missing = [one for one in kept if one.id not in there and one.id not in free_of_charge]
+    missing = [one for one in kept if one.claims and one.id not in there and one.id not in free_of_charge]
     asked = [settlement.asked for settlement in settlements if settlement.asked is not None]
     lost = admit(batch, [*asked, *(one._replace(payer=_money_only(one.payer)) for one in missing)])
     free(batch, rows)
