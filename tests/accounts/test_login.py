@@ -34,6 +34,7 @@ def test_delays_double_from_a_second_to_a_quarter_of_an_hour() -> None:
 
 
 def test_five_failures_make_the_sixth_wait_before_its_password_is_looked_at(home: House) -> None:
+    """Attack 24."""
     home.user("a@b")
     for number in range(OF_ACCOUNT):
         assert _fail(home, "a@b", _ELSEWHERE[number]).status == 401
@@ -90,6 +91,7 @@ def test_an_ipv6_network_of_64_bits_is_one_address(first: str, second: str, same
 
 
 def test_unknown_wrong_and_disabled_get_the_same_answer_for_the_same_work(home: House) -> None:
+    """Attack 24: no name is found out."""
     home.user("admin@b", "admin")
     home.user("known@b")
     disabled = home.user("disabled@b")
@@ -126,6 +128,8 @@ def test_unknown_names_are_throttled_like_known_ones(home: House) -> None:
 
 
 def test_attempts_at_once_in_two_processes_are_no_more_than_the_first_few(database_url: str) -> None:
+    """Attack 24."""
+
     async def flood(home: House) -> list[object]:
         attempts = (home.reception.sign_in("a@b", f"guess {number}", _ELSEWHERE[number]) for number in range(50))
         return await asyncio.gather(*attempts, return_exceptions=True)

@@ -17,6 +17,7 @@ _DAY = 86_400 * 1_000_000
 
 
 def test_a_token_has_256_bits_and_only_its_digest_is_kept(home: House) -> None:
+    """Attack 27."""
     home.user("a@b")
     tokens = {home.sign_in("a@b").token for _ in range(3)}
     assert {len(token) for token in tokens} == {43}
@@ -104,6 +105,7 @@ def test_unknown_and_other_peoples_sessions_are_not_found(home: House) -> None:
 
 
 def test_disabling_and_deleting_end_sessions_at_once_in_every_process(database_url: str) -> None:
+    """Attack 27."""
     with house(database_url) as one, house(database_url) as two:
         one.user("admin@b", "admin")
         for handler in ("disable", "delete"):

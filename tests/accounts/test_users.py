@@ -64,6 +64,7 @@ def test_names_are_one_printable_line() -> None:
 
 
 def test_hashes_are_argon2id_at_64_mib_with_their_own_salt() -> None:
+    """Attack 24."""
     passwords = Passwords()
     first, second = passwords.hashed(PASSWORD), passwords.hashed(PASSWORD)
     assert first != second

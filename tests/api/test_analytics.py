@@ -119,6 +119,7 @@ def test_only_management_keys_query(used: Used) -> None:
 
 
 def test_csv_runs_nothing_in_a_spreadsheet(week: Used) -> None:
+    """Attack 29."""
     answer = week.query(
         metrics=["request_count", "total_usage", "throughput"], dimensions=["api_key_id"], time_range=_RANGE,
         order_by={"field": "total_usage", "direction": "desc"}, accept="text/csv",

@@ -39,6 +39,7 @@ def test_an_app_is_a_normalised_url(given: str, app: str) -> None:
      "https://" + "x" * 64 + ".example", "data:text/html,x", "https://app.example\\@evil.example"],
 )  # fmt: skip
 def test_anything_else_is_no_app(given: str) -> None:
+    """Attack 29: only http and https."""
     assert app_url(given) is None
 
 
@@ -56,6 +57,7 @@ def test_anything_else_is_no_app(given: str) -> None:
     ],
 )
 def test_a_title_is_cleaned_and_cut(given: str | None, title: str | None) -> None:
+    """Attacks 29 and 31."""
     assert clean_title(given) == title
 
 

@@ -45,6 +45,7 @@ def test_fifty_models_a_day_and_all_others(used: Used) -> None:
 
 
 def test_private_usage_is_not_ranked(used: Used) -> None:
+    """Attack 31."""
     at = time_of("2025-02-20")
     used.books.used(at, public=False, app_id=1)
     assert _models(used, "start_date=2025-02-20&end_date=2025-02-20") == []

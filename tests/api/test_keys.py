@@ -193,6 +193,7 @@ def test_usage_is_told_to_the_last_token_as_soon_as_a_request_is_answered(kept: 
 
 
 def test_a_limit_is_never_passed_and_what_is_left_never_negative(kept: Server) -> None:
+    """Attack 40."""
     secret, made = kept.new_key(limit=_HELLO * 2)
     assert [_embed(kept, secret).status for _ in range(3)] == [200, 200, 402]
     assert _get(kept, made["hash"])["limit_remaining"] == 0
@@ -228,6 +229,7 @@ def test_disabling_stops_a_key_and_enabling_starts_it_again(kept: Server) -> Non
 
 
 def test_a_key_ends_at_its_time(kept: Server) -> None:
+    """Attack 22."""
     secret, made = kept.new_key(expires_at=(datetime.now(UTC) + timedelta(seconds=1)).isoformat())
     assert _embed(kept, secret).status == 200
     eventually(lambda: _embed(kept, secret).status == 401)

@@ -244,6 +244,7 @@ def test_any_other_body_is_another_request(server: Server, words: str, other: st
 
 
 def test_bodies_of_equal_length_are_kept_apart(server: Server, words: str) -> None:
+    """Attack 38."""
     found: dict[str, str] = {}
     for _ in range(2):
         for letter in "abcdefgh":
@@ -387,6 +388,7 @@ def test_what_has_expired_does_not_stay_in_memory() -> None:
 
 
 def test_a_flood_of_answers_stays_within_the_bound_and_its_count_is_honest() -> None:
+    """Attack 38."""
     cache = ResponseCache(4 << 20, Clock())
     tracemalloc.start()
     try:
@@ -451,6 +453,7 @@ def test_texts_in_the_vector_cache_are_found_and_billed(vectors: Server, words: 
 
 
 def test_a_key_never_finds_what_another_asked(server: Server, made: Keys, words: str) -> None:
+    """Attacks 21 and 38."""
     other = made.create()
     mine = ask(server, words)
     assert state(ask(server, words)) == "HIT"
@@ -466,6 +469,7 @@ def test_a_key_never_finds_what_another_asked(server: Server, made: Keys, words:
 
 
 def test_a_disabled_key_gets_nothing_from_the_cache(server: Server, made: Keys, words: str) -> None:
+    """Attack 22."""
     key = made.create()
     assert [state(ask(server, words, key=key)) for _ in range(2)] == ["MISS", "HIT"]
     made.disable(key)

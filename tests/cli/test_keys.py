@@ -106,6 +106,7 @@ def embeds(server: Server, secret: str) -> int:
 
 
 def test_a_running_server_takes_changes_in_within_2_seconds(tmp_path: Path, database_url: str) -> None:
+    """Attack 22, and every other process that serves."""
     commands = Commands(tmp_path / "data", database_url)
     before = commands("keys", "create", "--name", "before the first start").stdout.strip()
     with serving(tmp_path, key=None, database_url=database_url) as server:

@@ -84,6 +84,7 @@ async def test_categories_gather_up_to_ten(books: Books, monkeypatch: Any) -> No
 
 @in_a_loop
 async def test_the_number_of_apps_is_bounded(books: Books, monkeypatch: Any) -> None:
+    """Attack 31."""
     books.add(
         apps, *({"url": f"https://{number}.example", "categories": "", "created_at": NOON} for number in range(3))
     )

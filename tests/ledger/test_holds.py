@@ -29,6 +29,7 @@ _CENT = 10_000_000_000  # pico-USD
 
 
 def test_a_balance_is_never_exceeded(books: Books) -> None:
+    """Attack 40."""
     payer = books.payer(books.key(), enforce=True)
     with pytest.raises(PaymentRequiredError, match="Insufficient credits"):
         books.hold(payer, 1)
@@ -74,6 +75,7 @@ _WINDOWS: list[tuple[Period, str, str, str]] = [
 def test_a_keys_limit_starts_anew_with_its_window_and_not_before(
     books: Books, period: Period, last: str, next_: str, resets: str
 ) -> None:
+    """Attacks 39 and 46."""
     payer = books.payer(books.key(limit_pico=10, limit_reset=period))
     before, after = time_of(last), time_of(next_)
     held = books.hold(payer, 10, before)
@@ -103,6 +105,7 @@ def test_a_limit_without_reset_never_starts_anew(books: Books) -> None:
 
 @pytest.mark.parametrize("period", ["total", "day", "week", "month"])
 def test_a_workspaces_budget_is_shared_by_its_keys_and_never_exceeded(books: Books, period: Period) -> None:
+    """Attack 39: more keys are no more money."""
     books.budget(period, 10)
     one, two = (books.payer(books.key(), budget=(period,)) for _ in range(2))
     books.settle(books.hold(one, 6))
@@ -128,6 +131,7 @@ def test_a_request_that_does_not_fit_one_limit_is_held_in_none(books: Books) -> 
 
 
 def test_release_and_settlement_are_once_only(books: Books) -> None:
+    """Attack 43: at most one charge."""
     books.credit(100)
     payer = books.payer(books.key(limit_pico=50), enforce=True)
     released, settled = books.hold(payer, 10), books.hold(payer, 20)
@@ -234,6 +238,7 @@ def test_a_budget_removed_while_money_is_held_forgets_nothing(books: Books) -> N
 
 @pytest.mark.parametrize("amount", [4_000_000 * PICO, 4_000_000 * PICO + 1, MOST, (1 << 63) - 1])
 def test_no_amount_is_too_large_to_be_refused_or_granted_rightly(books: Books, amount: int) -> None:
+    """Attack 40: no number overflows."""
     books.credit(MOST)
     payer = books.payer(books.key(limit_pico=MOST), enforce=True)
     if amount > 4_000_000 * PICO:
@@ -332,6 +337,7 @@ def _two_processes(books: Books) -> Iterator[Callable[[Payer, int], list[str]]]:
 
 
 def test_of_200_requests_from_two_processes_just_those_are_granted_that_fit(books: Books) -> None:
+    """Attack 40: the last cent."""
     books.credit(_CENT)
     last_cent = books.payer(books.key(), enforce=True)
     busy = books.payer(books.key(max_concurrent=5))
@@ -362,6 +368,7 @@ def _ledger(books: Books, name: str) -> Ledger:
 
 
 def test_what_a_dead_process_held_is_released_and_what_a_living_one_holds_is_not(books: Books) -> None:
+    """Attack 43."""
     books.credit(100)
     payer = books.payer(books.key(), enforce=True)
     living, dead = _ledger(books, INSTANCE), _ledger(books, "dead")

@@ -1,5 +1,6 @@
 """What other sites could make a browser do, and how pages are shown. The numbers are those of the attack list."""
 
+import json
 from urllib.parse import urlencode
 
 import pytest
@@ -84,10 +85,11 @@ def test_28_our_own_pages_are_served_also_where_browsers_say_only_the_origin(mem
 
 
 def test_28_json_must_be_sent_as_json(member: Browser) -> None:
-    body = urlencode({"email": member.email, "password": PASSWORD})
-    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""):
-        answer = member.send("POST", "/api/internal/session", body, {"Content-Type": kind})
-        answer.error(400, "invalid_request")
+    fields = {"email": member.email, "password": PASSWORD}
+    for body in (urlencode(fields), json.dumps(fields)):  # any site's form can send JSON as text/plain
+        for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""):
+            answer = member.send("POST", "/api/internal/session", body, {"Content-Type": kind})
+            answer.error(400, "invalid_request")
     assert member.send("POST", "/login", b"{}", {"Content-Type": "application/json"}).status == 400
 
 

@@ -56,7 +56,9 @@ def test_20_21_every_wrong_key_is_refused_alike(canary: Server) -> None:
         _CANARY.upper(),
         "x",
     ]
-    answers = [canary.request("POST", EMBEDDINGS, _BODY, key=key) for key in wrong]
+    cached = {"X-OpenRouter-Cache": "true"}
+    assert canary.embed("hello", cached).status == canary.embed("hello", cached).status == 200
+    answers = [canary.request("POST", EMBEDDINGS, _BODY, sent, key=key) for key in wrong for sent in ({}, cached)]
     assert {answer.status for answer in answers} == {401}
     assert len({answer.body for answer in answers}) == 1
     assert {frozenset(answer.headers) for answer in answers} == {frozenset(answers[0].headers)}
@@ -67,6 +69,11 @@ def test_23_a_key_in_the_query_is_not_accepted(canary: Server, name: str) -> Non
     answer = canary.request("POST", f"{EMBEDDINGS}?{name}={_CANARY}", _BODY)
     answer.error(401, "authentication")
     assert _CANARY not in answer.body.decode()
+
+
+@pytest.mark.parametrize("scheme", ["Digest ", "Token ", "Basic  ", "Bearer:", "bearer\t", "ApiKey ", ""])
+def test_23_no_other_scheme_carries_a_key(canary: Server, scheme: str) -> None:
+    canary.request("POST", EMBEDDINGS, _BODY, {"Authorization": f"{scheme}{_CANARY}"}).error(401, "authentication")
 
 
 def test_23_basic_authentication_is_not_accepted(canary: Server) -> None:

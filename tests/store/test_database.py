@@ -140,6 +140,7 @@ def test_a_postgresql_process_stopped_in_a_transaction_does_not_stop_the_others(
 
 
 def test_a_file_that_became_read_only_is_told_and_written_again_afterwards(tmp_path: Path) -> None:
+    """Attack 44."""
     opened = Database(f"sqlite:///{tmp_path / 'a.db'}")
     migrate(opened)
     writing = Writer(opened)
@@ -154,6 +155,7 @@ def test_a_file_that_became_read_only_is_told_and_written_again_afterwards(tmp_p
 
 
 def test_two_processes_write_one_file_without_refusing_each_other(tmp_path: Path) -> None:
+    """Attack 45."""
     with contextlib.ExitStack() as stack:
         both = [stack.enter_context(_opened(tmp_path / "a.db")) for _ in range(2)]
         ends = time.monotonic() + 2.0
@@ -178,6 +180,7 @@ def test_two_processes_write_one_file_without_refusing_each_other(tmp_path: Path
 
 
 def test_a_damaged_file_is_told_as_unavailable_to_readers(tmp_path: Path) -> None:
+    """Attack 44."""
     path = tmp_path / "a.db"
     with _opened(path) as (_, writing):
         writing.submit(add, "before").result(_PATIENCE)

@@ -365,6 +365,7 @@ def test_the_file_system_is_told_by_the_nearest_mount(tmp_path: Path) -> None:
 
 
 def test_sqlite_on_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack 45."""
     mounts = tmp_path / "mountinfo"
     mounts.write_text(f"30 22 0:40 / {tmp_path} rw,relatime - nfs4 server:/home rw\n")
     monkeypatch.setattr("embedrouter.store.place._MOUNTS", mounts)

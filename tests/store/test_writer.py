@@ -186,6 +186,7 @@ def _locked(path: Path | None) -> Iterator[None]:
 
 
 def test_a_locked_file_fails_what_waits_and_is_written_again_when_it_is_free(tmp_path: Path) -> None:
+    """Attack 44."""
     database = Database(f"sqlite:///{tmp_path / 'a.db'}")
     migrate(database)
     writing = Writer(database)
@@ -285,7 +286,7 @@ def test_a_connection_that_breaks_in_a_transaction_gives_exactly_one_second_try(
 
 
 def test_a_commit_whose_answer_was_lost_is_not_written_twice(postgresql: Database, postgres_url: str) -> None:
-    """The worst moment: PostgreSQL has committed, and the connection breaks before it can say so."""
+    """Attack 43: The worst moment: PostgreSQL has committed, and the connection breaks before it can say so."""
     writing = Writer(postgresql)
     tries: list[bool] = []
 
@@ -307,6 +308,7 @@ def test_a_commit_whose_answer_was_lost_is_not_written_twice(postgresql: Databas
 def test_while_postgresql_is_away_it_is_told_and_afterwards_it_works(
     postgres: PostgresServer, postgresql: Database
 ) -> None:
+    """Attack 44."""
     writing = Writer(postgresql)
     writing.submit(add, "before").result(_PATIENCE)
     assert postgresql.read_now(count) == 1
