@@ -75,6 +75,7 @@ def _locked(bank: Bank) -> Iterator[None]:
 
 
 def test_a_database_locked_for_8_seconds(sqlite_bank: Bank, tmp_path: Path) -> None:
+    """Attack 44."""
     seconds = float(os.environ.get("TEST_LOCKED_SECONDS", "8"))
     with (
         serving(tmp_path / "server", database_url=sqlite_bank.url, billing="enforce") as server,
@@ -85,7 +86,7 @@ def test_a_database_locked_for_8_seconds(sqlite_bank: Bank, tmp_path: Path) -> N
 
 
 def test_a_file_that_may_not_grow(sqlite_bank: Bank, tmp_path: Path) -> None:
-    """As a full disk or a quota: for any user, on any file system."""
+    """Attack 44: As a full disk or a quota: for any user, on any file system."""
     with serving(tmp_path / "server", database_url=sqlite_bank.url, billing="enforce") as server:
         before = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
         with _outage(server, sqlite_bank):
@@ -109,6 +110,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
+    """Attack 44."""
     bank = Bank(f"sqlite:///{small_disk / 'embedrouter.db'}")
     bank.endow()
     filler = small_disk / "filler"
@@ -153,6 +155,7 @@ def test_a_postgresql_whose_tables_are_locked(postgres_url: str, tmp_path: Path)
 
 
 def test_a_postgresql_that_became_read_only(postgres_url: str, tmp_path: Path) -> None:
+    """Attack 44."""
     bank = Bank(postgres_url)
     bank.endow()
     name = make_url(postgres_url).database

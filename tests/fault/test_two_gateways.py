@@ -9,6 +9,7 @@ _PICO = 5_000  # a token
 
 
 def test_two_gateways_on_one_database_count_as_one(bank: Bank, tmp_path: Path) -> None:
+    """Attack 45."""
     limit = 1_000_003  # pico-USD: no multiple of a price
     bank.limit(POOR_KEY, limit)
     with (

@@ -118,7 +118,7 @@ def test_what_one_limit_refuses_uses_up_nothing_of_the_other(books: Books) -> No
 
 
 def test_a_minutes_edge_does_not_double_the_limit(books: Books) -> None:
-    """The limit is even: a full burst at 11:59:59.9 leaves nothing for 12:00:00."""
+    """Attack 39: The limit is even: a full burst at 11:59:59.9 leaves nothing for 12:00:00."""
     payer = books.payer(books.key(requests_per_minute=10))
     assert _admitted(books, [(payer, Try(NOON - 100_000, 1))] * 10) == [True] * 10
     assert _admitted(books, [(payer, Try(NOON, 1))] * 10) == [False] * 10
@@ -126,7 +126,7 @@ def test_a_minutes_edge_does_not_double_the_limit(books: Books) -> None:
 
 @pytest.mark.parametrize("back", [1, 1_000, _SECOND, 4 * _SECOND])
 def test_a_clock_that_steps_back_a_little_gives_nothing_away(books: Books, back: int) -> None:
-    """As between two machines whose clocks differ."""
+    """Attack 39: As between two machines whose clocks differ."""
     payer = books.payer(books.key(requests_per_minute=5))
     assert _admitted(books, [(payer, Try(NOON, 1))] * 5) == [True] * 5
     assert _admitted(books, [(payer, Try(NOON - back, 1))] * 5) == [False] * 5
@@ -134,6 +134,7 @@ def test_a_clock_that_steps_back_a_little_gives_nothing_away(books: Books, back:
 
 @pytest.mark.parametrize("back", [_MINUTE, 60 * _MINUTE, 365 * 24 * 60 * _MINUTE])
 def test_a_clock_that_jumps_back_far_locks_nobody_out(books: Books, back: int) -> None:
+    """Attacks 39 and 46."""
     payer = books.payer(books.key(requests_per_minute=5))
     assert _admitted(books, [(payer, Try(NOON, 1))] * 5) == [True] * 5
     after = NOON - back
@@ -142,6 +143,7 @@ def test_a_clock_that_jumps_back_far_locks_nobody_out(books: Books, back: int) -
 
 
 def test_a_clock_that_jumps_forward_gives_one_burst_and_no_more(books: Books) -> None:
+    """Attacks 39 and 46."""
     payer = books.payer(books.key(requests_per_minute=5))
     for at in (NOON, NOON + 10**15):
         assert _admitted(books, [(payer, Try(at, 1))] * 8) == [True] * 5 + [False] * 3

@@ -22,7 +22,7 @@ from cli.commands import Commands, Done
 from postgres import PostgresServer
 from security.evidence import Evidence, Watched
 from security.people import Browser, setup_token
-from server import EMBEDDINGS, MODEL, cli, environment, free_port, serving
+from server import EMBEDDINGS, MODEL, cli, environment, eventually, free_port, serving
 
 _OUT = ("stdout", "stderr", "command")  # what a container's log or a terminal's history keeps
 
@@ -354,6 +354,8 @@ def _type_a_password(canaries: Canaries, url: str, folder: Path, evidence: Evide
     with subprocess.Popen(
         command, env=settings, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
+        shown = Path(f"/proc/{process.pid}/cmdline")  # empty for a moment
+        eventually(lambda: b"own@example.org" in shown.read_bytes())
         evidence.add_arguments()
         told, _ = process.communicate(f"{canaries.typed_password}\n".encode(), timeout=60)
     assert process.returncode == 0, told

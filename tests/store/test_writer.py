@@ -286,7 +286,7 @@ def test_a_connection_that_breaks_in_a_transaction_gives_exactly_one_second_try(
 
 
 def test_a_commit_whose_answer_was_lost_is_not_written_twice(postgresql: Database, postgres_url: str) -> None:
-    """Attack 43: The worst moment: PostgreSQL has committed, and the connection breaks before it can say so."""
+    """Attack 43, at the worst moment: PostgreSQL has committed, and the connection breaks before it can say so."""
     writing = Writer(postgresql)
     tries: list[bool] = []
 
