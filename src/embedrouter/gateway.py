@@ -20,7 +20,7 @@ from embedrouter.errors import (
     ProviderTimeoutError,
     ProviderUnavailableError,
 )
-from embedrouter.ledger.book import Ledger, now
+from embedrouter.ledger.book import REFUSALS, Ledger, now
 from embedrouter.ledger.generations import Attempt, Generation, Settlement, attempts_json
 from embedrouter.ledger.holds import Hold, Payer
 from embedrouter.minilm.windows import LongInput, shorten
@@ -29,9 +29,10 @@ from embedrouter.routing.preferences import ProviderPreferences, permitted
 
 T = TypeVar("T")
 
-_SUSPICION: Final = 2.0  # seconds after a refusal in which a key's requests are held before they are computed
-_REFUSALS: Final = 10_000  # keys remembered
-_REFUSED: Final = (402, 403, 429)
+_SUSPICION: Final = (
+    2.0  # seconds after a refusal or a departure in which a key's requests are held before they are computed
+)
+_SUSPECTS: Final = 10_000  # keys remembered
 
 
 class EmbedRequest(NamedTuple):
@@ -98,7 +99,7 @@ class Gateway:
         self.ledger = ledger
         self._providers = providers
         self._timeout = timeout
-        self._refusals: dict[int, float] = {}  # key id: time.monotonic() of its last refusal
+        self._suspects: dict[int, float] = {}  # key id: time.monotonic() of its last refusal or departure
 
     async def embed(
         self, request: EmbedRequest, origin: Origin, present: Callable[[EmbedResult], Awaitable[T]]
@@ -155,7 +156,8 @@ class Gateway:
         if payer.limited and self._may_admit_late(payer):
             asked = self.ledger.wanted(payer._replace(max_concurrent=None), origin.generation_id, 0, 0, created_at)
         elif payer.limited:
-            hold = await self.ledger.hold(payer, origin.generation_id, 0, 0, created_at)
+            with self._remembering_refusals(payer):
+                hold = await self.ledger.hold(payer, origin.generation_id, 0, 0, created_at)
         generation = _generation(
             origin,
             source.model,
@@ -185,6 +187,8 @@ class Gateway:
 
     def _give_up(self, work: "_Work", status: int, error_type: str, *, cancelled: bool) -> None:
         """A request that reached its provider leaves a generation behind, free of charge."""
+        if work.admitted_late:  # it used the model and no rate: the next ones are held before they do
+            self._suspect(work.origin.caller.payer)
         if work.reached_provider and status not in (400, 503):
             generation = work.generation(status, 0, error_type=error_type, cancelled=cancelled)
             self.ledger.note(Settlement(generation, work.origin.caller.payer, work.hold))
@@ -234,19 +238,21 @@ class Gateway:
 
     def _may_admit_late(self, payer: Payer) -> bool:
         """A key at its limits must not have the model compute in vain again and again."""
-        lately = time.monotonic() - self._refusals.get(payer.key_id, -math.inf) < _SUSPICION
+        lately = time.monotonic() - self._suspects.get(payer.key_id, -math.inf) < _SUSPICION
         return not lately and self.ledger.may_admit_late
 
     @contextmanager
     def _remembering_refusals(self, payer: Payer) -> Iterator[None]:
         try:
             yield
-        except EmbedRouterError as error:
-            if error.status in _REFUSED:
-                if len(self._refusals) >= _REFUSALS:
-                    self._refusals.clear()
-                self._refusals[payer.key_id] = time.monotonic()
+        except REFUSALS:
+            self._suspect(payer)
             raise
+
+    def _suspect(self, payer: Payer) -> None:
+        if len(self._suspects) >= _SUSPECTS:
+            self._suspects.clear()
+        self._suspects[payer.key_id] = time.monotonic()
 
 
 class _Work:

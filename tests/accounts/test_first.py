@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from embedrouter.accounts import first
+from embedrouter.accounts import first, keys
 from embedrouter.accounts.first import FirstKey, Wanted
-from embedrouter.accounts.keys import PREFIX, masked, new_secret
+from embedrouter.accounts.keys import PREFIX, ApiKey, masked, new_secret
 from embedrouter.accounts.ring import KeyRing
 from embedrouter.errors import SettingsError
 from embedrouter.ledger.book import now
@@ -81,6 +81,39 @@ def test_another_chosen_key_disables_the_one_before(start: Start) -> None:
     start(_CHOSEN + "-2")
     assert start.opens(_CHOSEN + "-2")
     assert not start.opens(_CHOSEN)
+
+
+def test_a_key_named_again_opens_again(start: Start) -> None:
+    for chosen in (_CHOSEN, _CHOSEN + "-2", _CHOSEN):
+        start(chosen)
+    assert start.opens(_CHOSEN)
+    assert not start.opens(_CHOSEN + "-2")
+
+
+def test_naming_a_deleted_key_opens_nothing_and_disables_nothing(start: Start) -> None:
+    start(_CHOSEN)
+    key = _key(start, _CHOSEN)
+    start.writer.submit(keys.change, keys.KeyChange(key.hash, {"deleted_at": now()}, now())).result()
+    start(_CHOSEN + "-2")
+    start(_CHOSEN)
+    assert not start.opens(_CHOSEN)
+    assert start.opens(_CHOSEN + "-2")
+
+
+def test_a_key_that_is_named_no_more_is_told(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    start(_CHOSEN, _MANAGEMENT)
+    start()
+    told = [record.getMessage() for record in caplog.records if "still good" in record.getMessage()]
+    assert len(told) == 2
+    assert start.opens(_CHOSEN)
+
+
+def _key(start: Start, secret: str) -> ApiKey:
+    ring = KeyRing(start.database)
+    ring.load()
+    found = ring.find(secret)
+    assert found is not None
+    return found
 
 
 def test_a_management_key_beside_it(start: Start) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from embedrouter.errors import EmbedRouterError, PaymentRequiredError, RateLimitExceededError
 from embedrouter.ledger import generations
+from embedrouter.ledger.book import Instance, Ledger, now
 from embedrouter.ledger.generations import Settlement
 from embedrouter.ledger.holds import Payer
 from ledger.books import NOON, Books, opened, settlement, wanted
@@ -80,6 +81,17 @@ def test_two_writers_charge_the_last_cent_once(books: Books) -> None:
     assert books.balance() == (1_000, 1_000, 0)
     assert books.generations() == 100
     assert books.findings() == []
+
+
+def test_a_slow_request_is_held_against_the_rate_of_now_and_the_money_of_its_start(books: Books) -> None:
+    """Else one that took long would look like a clock that jumped back, and reset the rate."""
+    payer = books.payer(books.key(limit_pico=5, limit_reset="day", requests_per_minute=10))
+    ledger = Ledger(books.database, books.writer, Instance("a", "host", 1, 0))
+    yesterday = now() - 86_400_000_000
+    asked = ledger.wanted(payer, "gen-1", 1, 1, yesterday)
+    assert now() - asked.at < 60_000_000
+    assert asked.claims == payer.claims(yesterday)
+    assert asked.claims != payer.claims(now())
 
 
 def test_errors_are_told_as_before(books: Books) -> None:

@@ -86,8 +86,11 @@ def _prepared(batch: Batch, wanted: Wanted) -> FirstKey:
     furnish(batch, [now])
     if wanted.management_key is not None:
         _named(batch, wanted.management_key, "Management key of the environment", now, management=True)
+    else:
+        _tell_forgotten(batch, now, management=True)
     if wanted.api_key is not None:
         return FirstKey(_named(batch, wanted.api_key, "Key of the environment", now, management=False).label, None)
+    _tell_forgotten(batch, now, management=False)
     if not wanted.new_key:
         _take_over(batch, wanted.data_dir / _OLD_FILE, now)
     first = _of_source(batch, "first", management=False)
@@ -103,20 +106,36 @@ def _prepared(batch: Batch, wanted: Wanted) -> FirstKey:
 def _named(batch: Batch, secret: str, name: str, now: int, *, management: bool) -> ApiKey:
     """The environment's key; one that it named before and does not any more is disabled."""
     digest = digest_of(secret)
-    for key in _of_source(batch, "environment", management=management):
-        if key.hash != digest.hex() and not key.disabled:
-            log.warning("the environment names another key now: %s is disabled", key.label)
-            keys.change(batch, [keys.KeyChange(key.hash, {"disabled": True}, now)])
     row = batch.connection.execute(select(api_keys).where(api_keys.c.hash == digest.hex())).mappings().one_or_none()
     if row is None:
+        _disable_others(batch, digest, now, management=management)
         return _make(batch, digest, masked(secret), name, "environment", now, management=management)
     known = ApiKey(**row)
     if known.management != management:
         kind = "a management key" if known.management else "an API key"
         raise SettingsError(f"the environment's key {known.label} is known as {kind}; name another")
-    if not known.usable(now):
-        log.warning("the environment's key %s was disabled or deleted and stays so", known.label)
+    if known.deleted_at is not None:
+        log.warning("the environment's key %s was deleted and stays so: name another", known.label)
+        return known
+    _disable_others(batch, digest, now, management=management)
+    if known.disabled:  # by another name in the environment, which is taken back now, or by hand
+        log.warning("the environment names the disabled key %s: it is enabled", known.label)
+        keys.change(batch, [keys.KeyChange(known.hash, {"disabled": False}, now)])
     return known
+
+
+def _disable_others(batch: Batch, digest: bytes, now: int, *, management: bool) -> None:
+    for key in _of_source(batch, "environment", management=management):
+        if key.hash != digest.hex() and not key.disabled:
+            log.warning("the environment names another key now: %s is disabled", key.label)
+            keys.change(batch, [keys.KeyChange(key.hash, {"disabled": True}, now)])
+
+
+def _tell_forgotten(batch: Batch, now: int, *, management: bool) -> None:
+    for key in _of_source(batch, "environment", management=management):
+        if key.usable(now):
+            log.warning("the key %s, which the environment named before, is still good: delete it if it should not be",
+                        key.label)  # fmt: skip
 
 
 def _take_over(batch: Batch, path: Path, now: int) -> None:

@@ -66,6 +66,8 @@ async def _answer(exchange: Exchange, context: Context) -> Answer:
         caller.require_inference()
         wanted, ticket = await _received(exchange, context, caller)
         claim = claim_of(exchange.header)
+        if claim is not None and not caller.public:
+            claim = AppClaim(claim.url)  # what the rankings show is for those to say who are in them
         origin = _origin(exchange, wanted, caller, headers["X-Generation-Id"], started)
         if claim is not None:
             origin = origin._replace(app_id=await _app_id(context, claim), origin=claim.url)

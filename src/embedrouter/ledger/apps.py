@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 MOST: Final = 10_000
 MOST_CATEGORIES: Final = 10  # of one app
+_PATIENCE: Final = 1.0  # seconds a request waits for its app to be written
 _PAUSE: Final = 60.0  # seconds between writes of one app, and after the table was found full or away
 
 
@@ -71,7 +72,8 @@ class AppBook:
         if asked is None:
             return 0
         try:
-            app = await asyncio.shield(asked)
+            async with asyncio.timeout(_PATIENCE):
+                app = await asyncio.shield(asked)
         except Exception:  # told by `_learn`; what an app is called must not stop its request
             return 0
         return 0 if app is None else app.id

@@ -6,12 +6,19 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Final, NamedTuple, TypeVar
 
 from sqlalchemy import delete, select
 from sqlalchemy.sql import ColumnElement
 
-from embedrouter.errors import EmbedRouterError, StoreUnavailableError
+from embedrouter.errors import (
+    EmbedRouterError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+    RateLimitExceededError,
+    StoreUnavailableError,
+)
 from embedrouter.ledger import generations, holds
 from embedrouter.ledger.generations import Settlement
 from embedrouter.ledger.holds import Hold, Payer
@@ -27,6 +34,7 @@ DEAD_AFTER: Final = 10_000_000  # microseconds without a sign of life after whic
 _PATIENCE: Final = 8.0  # seconds a request waits for the writer
 _PAID_TOGETHER: Final = 1024  # writes
 _PAID_A_BEAT: Final = 8  # times that many; then the keeper has other things to do
+REFUSALS: Final = (PaymentRequiredError, PermissionDeniedError, RateLimitExceededError)  # by a limit
 _OWED: Final = 50_000  # writes that wait for the database to come back
 
 
@@ -65,8 +73,8 @@ class Ledger:
         return self._waits
 
     def wanted(self, payer: Payer, generation_id: str, amount_pico: int, tokens: int, at: int) -> Hold:
-        """What to ask for."""
-        return Hold(generation_id, self.instance.id, payer, payer.claims(at), amount_pico, tokens, at)
+        """What to ask for: money in the periods of `at`, when the request came, but rates as of now."""
+        return Hold(generation_id, self.instance.id, payer, payer.claims(at), amount_pico, tokens, now())
 
     async def hold(self, payer: Payer, generation_id: str, amount_pico: int, tokens: int, at: int) -> Hold:
         """Reserve what a request will cost. Raises PaymentRequiredError, PermissionDeniedError,
@@ -93,7 +101,11 @@ class Ledger:
             raise
         if not self._waits:
             writing.add_done_callback(lambda done: self._owe(done, _settle_again, settlement))
-            return await meanwhile()
+            try:
+                return await meanwhile()
+            except Exception:
+                self._void(settlement)
+                raise
         try:
             done = await meanwhile()
             await self._in_time(writing)
@@ -101,8 +113,12 @@ class Ledger:
         except asyncio.CancelledError:
             writing.add_done_callback(lambda done: self._void(settlement) if done.exception() is not None else None)
             raise
+        except REFUSALS:
+            if settlement.hold is not None:
+                self._void(settlement)
+            raise
         except Exception:  # it may have been committed all the same
-            writing.add_done_callback(lambda _: self._void(settlement))
+            writing.add_done_callback(lambda done: self._void_after(done, settlement))
             raise
 
     def give_back(self, hold: Hold) -> None:
@@ -138,7 +154,10 @@ class Ledger:
 
     def _pay(self) -> None:
         """Write some of what is owed, together. Raises StoreUnavailableError; then that is owed still."""
-        some = [self._owed.popleft() for _ in range(min(len(self._owed), _PAID_TOGETHER))]
+        some: list[tuple[Any, Any]] = []
+        with suppress(IndexError):  # the keeper and `close` may be at it together
+            while len(some) < _PAID_TOGETHER:
+                some.append(self._owed.popleft())
         waiting = [self._submitted(*debt) for debt in some]
         unpaid: BaseException | None = None
         for debt, done in zip(some, waiting, strict=True):
@@ -159,6 +178,11 @@ class Ledger:
             refused.set_exception(StoreUnavailableError(error.message))
             return refused
 
+    def _void_after(self, done: "asyncio.Future[Any]", settlement: Settlement) -> None:
+        if not done.cancelled():
+            done.exception()  # told already, by what brought us here
+        self._void(settlement)
+
     def _void(self, settlement: Settlement) -> None:
         self._write_surely(generations.void, settlement)
 
@@ -176,6 +200,8 @@ class Ledger:
             self._owed.append((handler, payload))
         elif error is not None:
             log.warning("a write that nobody waits for was refused: %s", error)
+            if isinstance(payload, Settlement) and payload.hold is not None:
+                self.give_back(payload.hold)
 
 
 def _settle_again(batch: Batch, settlements: Sequence[Settlement]) -> Sequence[Exception | None]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import BigInteger, RowMapping, bindparam, case, delete, func, insert, literal, select, update
+from sqlalchemy import BigInteger, RowMapping, bindparam, case, delete, func, insert, select, update
 from sqlalchemy.sql import ColumnElement
 
 from embedrouter.errors import EmbedRouterError, PaymentRequiredError, PermissionDeniedError, RateLimitExceededError
@@ -97,6 +97,9 @@ def hold(batch: Batch, requests: Sequence[Hold]) -> Sequence[Hold | Exception]:
     """The writer's handler: grants each request, or says what refuses it."""
     refusals = _decide(batch, _not_yet_held(batch, requests) if batch.again else requests, kept=True)
     return [refusals.get(request.id, request) for request in requests]
+
+
+hold.takes = True  # type: ignore[attr-defined]  # the writer has those who give back go first
 
 
 def admit(batch: Batch, requests: Sequence[Hold]) -> dict[str, Exception]:
@@ -236,12 +239,10 @@ def _concurrency(batch: Batch, requests: Sequence[Hold]) -> EmbedRouterError | N
 
 
 def _refused(batch: Batch, claim: Claim, request: Hold) -> EmbedRouterError:
-    row = batch.connection.execute(
-        select(spending.c.spent_pico, spending.c.held_pico, literal(0).label("x")).where(*_is(claim))
-    ).one()
+    row = batch.connection.execute(select(spending.c.spent_pico, spending.c.held_pico).where(*_is(claim))).one()
     limit = batch.connection.execute(select(_limit(claim.scope, *_ids(claim)))).scalar_one()
     left = max(0, limit - row.spent_pico - row.held_pico)
-    ends = end_of(claim.period, request.at)
+    ends = end_of(claim.period, claim.start * SECOND)
     resets = None if ends is None else iso(ends * SECOND)
     metadata = {
         "limit": {"account": "balance", "workspace": "budget", "key": "key_limit"}[claim.scope],

@@ -80,6 +80,8 @@ def window(at: int, first: date | None, last: date | None) -> Window:
     end = last or today(at, UTC) - timedelta(days=1)
     if end < FLOOR:
         raise _wrong("end_date", f"the datasets begin on {FLOOR}")
+    if end > today(at, UTC):
+        raise _wrong("end_date", f"{end} is in the future")
     start = max(first or end - timedelta(days=DAYS - 1), FLOOR)
     if start > end:
         raise _wrong("start_date", f"{start} is after end_date, {end}")

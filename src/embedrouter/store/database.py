@@ -225,7 +225,7 @@ def _postgresql(url: URL, durability: Durability, *, reading: bool) -> Engine:
     if reading:
         options += r" -c default_transaction_read_only=on -c default_transaction_isolation=repeatable\ read"
     else:  # a process that was stopped in the middle of a transaction must not keep the others waiting for ever
-        options += " -c idle_in_transaction_session_timeout=10000"
+        options += r" -c idle_in_transaction_session_timeout=10000 -c default_transaction_isolation=read\ committed"
     return create_engine(
         url,
         pool_size=READERS + 1 if reading else 1,  # the keeper reads, too: slow readers must not make it wait

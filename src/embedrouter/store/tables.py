@@ -183,6 +183,7 @@ spending: Final = Table(
     Column("last_at", BigInteger, nullable=False),
     PrimaryKeyConstraint("scope", "scope_id", "period", "start"),
     CheckConstraint("held_pico >= 0", name="held"),
+    Index("ix_spending_start", "start"),  # for retention
 )
 
 # Reserved money of requests under way.

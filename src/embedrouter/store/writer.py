@@ -188,7 +188,8 @@ class Writer:
             self._database.serialise(connection)
             cursor = connection.connection.cursor()
             batch = Batch(connection, cursor, self._database, again)
-            for handler, indices in groups.items():
+            # Works that arrive together have no order; who gives back goes before who takes.
+            for handler, indices in sorted(groups.items(), key=lambda group: getattr(group[0], "takes", False)):
                 answers = handler(batch, [works[index].payload for index in indices])
                 for index, answer in zip(indices, answers, strict=True):
                     results[index] = answer

@@ -124,6 +124,7 @@ def upgrade() -> None:
         sa.CheckConstraint("held_pico >= 0", name=op.f("ck_spending_held")),
         sa.PrimaryKeyConstraint("scope", "scope_id", "period", "start", name=op.f("pk_spending")),
     )
+    op.create_index("ix_spending_start", "spending", ["start"], unique=False)
     op.create_table(
         "usage",
         sa.Column("bucket", sa.BigInteger(), nullable=False),
