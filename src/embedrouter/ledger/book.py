@@ -229,5 +229,5 @@ def _sign_off(batch: Batch, ids: Sequence[str]) -> Sequence[None]:
 
 
 def _release(batch: Batch, which: ColumnElement[bool]) -> None:
-    gone = batch.connection.execute(delete(holds_table).where(which).returning(holds_table))
-    holds.free(batch, gone.mappings())
+    gone = delete(holds_table).where(which).returning(holds_table.c.claims, holds_table.c.amount_pico)
+    holds.free(batch, [(row.claims, row.amount_pico) for row in batch.connection.execute(gone)])

@@ -7,11 +7,11 @@ import orjson
 from sqlalchemy import Connection, RowMapping, case, delete, insert, select
 
 from embedrouter.errors import OverloadedError
-from embedrouter.ledger.holds import Claim, Hold, Payer, admit, free, release
+from embedrouter.ledger.holds import REMOVE, Claim, Hold, Payer, admit, free, release
 from embedrouter.periods import DAY, PERIODS, SECOND, start_of
 from embedrouter.store import Batch, Statement
 from embedrouter.store.statement import Into
-from embedrouter.store.tables import generation_contents, generations, holds, ledger, spending, usage
+from embedrouter.store.tables import generation_contents, generations, ledger, spending, usage
 
 BUCKET: Final = 900  # seconds of a row of `usage`: fits the days of every time zone
 
@@ -140,16 +140,13 @@ def _decide(batch: Batch, settlements: Sequence[Settlement]) -> dict[str, Except
     its request may go on only if it is granted anew. Both while what the others hold counts still.
     """
     kept = [settlement.hold for settlement in settlements if settlement.hold is not None and settlement.hold.kept]
-    rows: list[RowMapping] = []
-    if kept:
-        gone = delete(holds).where(holds.c.id.in_([one.id for one in kept])).returning(holds)
-        rows += batch.connection.execute(gone).mappings()
-    there = {row["id"] for row in rows}
+    rows = REMOVE.run(batch, [one.id for one in kept])
+    there = {row[0] for row in rows}
     free_of_charge = {settlement.generation.id for settlement in settlements if settlement.generation.cost_pico == 0}
     missing = [one for one in kept if one.claims and one.id not in there and one.id not in free_of_charge]
     asked = [settlement.asked for settlement in settlements if settlement.asked is not None]
     lost = admit(batch, [*asked, *(one._replace(payer=_money_only(one.payer)) for one in missing)])
-    free(batch, rows)
+    free(batch, [(claims, amount) for _, claims, amount in rows])
     for one in missing:
         if one.id in lost:
             lost[one.id] = OverloadedError(

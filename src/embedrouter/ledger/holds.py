@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import BigInteger, RowMapping, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import BigInteger, bindparam, case, func, insert, select, update
 from sqlalchemy.sql import ColumnElement
 
 from embedrouter.errors import EmbedRouterError, PaymentRequiredError, PermissionDeniedError, RateLimitExceededError
 from embedrouter.money import PICO, usd, usd_text
 from embedrouter.periods import RESET_OF, SECOND, Period, end_of, iso, start_of
-from embedrouter.store import Batch, Statement
+from embedrouter.store import Batch, Removal, Statement, savepoint
 from embedrouter.store.tables import accounts, api_keys, budgets, holds, key_rates, spending
 
 MINUTE: Final = 60_000_000_000  # nanoseconds
@@ -116,21 +116,19 @@ def admit(batch: Batch, requests: Sequence[Hold]) -> dict[str, Exception]:
     return refusals
 
 
-def free(batch: Batch, found: Iterable[RowMapping]) -> None:
-    """Take the claims of hold rows, already deleted, back out of `spending`."""
+def free(batch: Batch, found: Iterable[tuple[str, int]]) -> None:
+    """Take the claims of hold rows, already deleted, back out of `spending`. found: their claims and amounts."""
     sums: Counter[Claim] = Counter()
-    for row in found:
-        for claim in CLAIMS.decode(row["claims"]):
-            sums[claim] += row["amount_pico"]
+    for claims, amount in found:
+        if amount:
+            for claim in CLAIMS.decode(claims):
+                sums[claim] += amount
     _unclaim(batch, sums)
 
 
 def release(batch: Batch, ids: Sequence[str]) -> Sequence[None]:
     """The writer's handler: gives back what was reserved. Once: what is not held any more is passed over."""
-    gone = batch.connection.execute(
-        delete(holds).where(holds.c.id.in_(ids)).returning(holds.c.claims, holds.c.amount_pico)
-    )
-    free(batch, gone.mappings())
+    free(batch, [(claims, amount) for _, claims, amount in REMOVE.run(batch, ids)])
     return [None] * len(ids)
 
 
@@ -164,26 +162,25 @@ def _grant(batch: Batch, requests: Sequence[Hold], *, kept: bool) -> EmbedRouter
     """All of them, or nothing is changed and what refused it is returned. kept: a row remembers each."""
     if not requests:
         return None
-    savepoint = batch.connection.begin_nested()
-    refusal = _rates(batch, requests) or _concurrency(batch, requests) or _claims(batch, requests)
-    if refusal is not None:
-        savepoint.rollback()
-        return refusal
-    rows = [
-        {
-            "id": request.id,
-            "instance_id": request.instance_id,
-            "key_id": request.payer.key_id,
-            "amount_pico": request.amount_pico,
-            "claims": msgspec.json.encode(request.claims).decode(),
-            "created_at": request.at,
-        }
-        for request in requests
-        if kept and request.kept
-    ]
-    if rows:
-        _ADD.run(batch, rows)
-    savepoint.commit()
+    with savepoint(batch) as undo:
+        refusal = _rates(batch, requests) or _concurrency(batch, requests) or _claims(batch, requests)
+        if refusal is not None:
+            undo()
+            return refusal
+        rows = [
+            {
+                "id": request.id,
+                "instance_id": request.instance_id,
+                "key_id": request.payer.key_id,
+                "amount_pico": request.amount_pico,
+                "claims": msgspec.json.encode(request.claims).decode(),
+                "created_at": request.at,
+            }
+            for request in requests
+            if kept and request.kept
+        ]
+        if rows:
+            _ADD.run(batch, rows)
     return None
 
 
@@ -225,7 +222,7 @@ def _concurrency(batch: Batch, requests: Sequence[Hold]) -> EmbedRouterError | N
     limits = {request.payer.key_id: request.payer.max_concurrent for request in requests}
     for key_id, count in by_key.items():
         most = limits[key_id]
-        running = batch.connection.execute(_RUNNING, {"of_key": key_id}).scalar_one()
+        running = _RUNNING.value(batch, {"of_key": key_id})
         if most is not None and running + count > most:
             return RateLimitExceededError(
                 f"the key may have {most} requests under way at once; wait for one to end",
@@ -333,7 +330,8 @@ _UNCLAIM: Final = Statement(lambda _: update(spending).where(*_ROW).values(held_
 _ADD: Final = Statement(lambda _: insert(holds))
 _MAKE_SPENDING: Final = Statement(lambda into: into(spending).on_conflict_do_nothing())
 _MAKE_RATES: Final = Statement(lambda into: into(key_rates).on_conflict_do_nothing())
-_RUNNING: Final = select(func.count()).where(holds.c.key_id == bindparam("of_key"))
+_RUNNING: Final = Statement(lambda _: select(func.count()).where(holds.c.key_id == bindparam("of_key")))
+REMOVE: Final = Removal(holds, "id", "claims", "amount_pico")
 
 
 def _claim(scope: str) -> Statement:

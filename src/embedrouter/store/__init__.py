@@ -2,7 +2,7 @@
 
 from embedrouter.settings import Durability
 from embedrouter.store.database import Database
-from embedrouter.store.statement import Statement
+from embedrouter.store.statement import Removal, Statement, savepoint
 from embedrouter.store.writer import Batch, Writer
 
-__all__ = ["Batch", "Database", "Durability", "Statement", "Writer"]
+__all__ = ["Batch", "Database", "Durability", "Removal", "Statement", "Writer", "savepoint"]

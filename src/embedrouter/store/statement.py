@@ -3,10 +3,11 @@
 Building a statement anew costs SQLAlchemy ten times what SQLite needs to run it, and its execution three times.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from sqlalchemy import Insert, Table
+from sqlalchemy import Insert, Select, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import UpdateBase
 
@@ -23,24 +24,16 @@ class _Compiled(NamedTuple):
 
 
 class Statement:
-    """An INSERT, UPDATE or DELETE whose values all are named parameters."""
+    """A statement whose values all are named parameters."""
 
-    def __init__(self, build: Callable[[Into], UpdateBase]) -> None:
+    def __init__(self, build: Callable[[Into], UpdateBase | Select[Any]]) -> None:
         """build: makes the statement for one dialect. An INSERT takes a value for every column of its table."""
         self._build = build
         self._compiled: dict[str, _Compiled] = {}
 
     def run(self, batch: Batch, rows: Sequence[Mapping[str, Any]]) -> int:
         """Run it for one row or more, given as {parameter or column: value}; how many rows it changed."""
-        dialect = batch.connection.dialect
-        found = self._compiled.get(dialect.name)
-        if found is None:
-            statement = self._build(batch.database.insert)
-            columns = list(statement.table.columns.keys()) if isinstance(statement, Insert) else None
-            compiled = statement.compile(dialect=dialect, column_keys=columns)
-            order = tuple(compiled.positiontup) if compiled.positiontup is not None else None
-            constants = {name: value for name, value in compiled.params.items() if value is not None}
-            found = self._compiled[dialect.name] = _Compiled(str(compiled), order, constants)
+        found = self._for(batch)
         whole = [{**found.constants, **row} for row in rows] if found.constants else rows
         if found.order is not None:
             values: Any = [tuple([row[name] for name in found.order]) for row in whole]
@@ -52,3 +45,45 @@ class Statement:
         else:
             cursor.executemany(found.sql, values)
         return int(cursor.rowcount)
+
+    def value(self, batch: Batch, row: Mapping[str, Any]) -> Any:
+        """The one value that a SELECT gives."""
+        self.run(batch, [row])
+        return batch.cursor.fetchone()[0]
+
+    def _for(self, batch: Batch) -> _Compiled:
+        dialect = batch.connection.dialect
+        found = self._compiled.get(dialect.name)
+        if found is None:
+            statement = self._build(batch.database.insert)
+            columns = list(statement.table.columns.keys()) if isinstance(statement, Insert) else None
+            compiled = statement.compile(dialect=dialect, column_keys=columns)
+            order = tuple(compiled.positiontup) if compiled.positiontup is not None else None
+            constants = {name: value for name, value in compiled.params.items() if value is not None}
+            found = self._compiled[dialect.name] = _Compiled(str(compiled), order, constants)
+        return found
+
+
+class Removal:
+    """DELETE of rows by their ids, telling what was there."""
+
+    def __init__(self, table: Table, *told: str) -> None:
+        """told: the columns to return."""
+        self._sql = f"DELETE FROM {table.name} WHERE id IN (%) RETURNING {', '.join(told)}"  # noqa: S608 (our own names)
+
+    def run(self, batch: Batch, ids: Sequence[str]) -> list[tuple[Any, ...]]:
+        """The told columns of the rows that were there."""
+        if not ids:
+            return []
+        mark = "?" if batch.database.is_sqlite else "%s"
+        batch.cursor.execute(self._sql.replace("%", ", ".join([mark] * len(ids))), tuple(ids))
+        return list(batch.cursor.fetchall())
+
+
+@contextmanager
+def savepoint(batch: Batch) -> Iterator[Callable[[], None]]:
+    """What is written inside can be undone by calling what is given."""
+    cursor = batch.cursor
+    cursor.execute("SAVEPOINT inner_one")
+    yield lambda: cursor.execute("ROLLBACK TO SAVEPOINT inner_one")
+    cursor.execute("RELEASE SAVEPOINT inner_one")
