@@ -128,6 +128,7 @@ def test_a_caller_that_goes_away_while_it_waits_for_a_hold_holds_nothing(books: 
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.to_thread(stuck.result)
+        await asyncio.to_thread(books.do, _slow, 0.0)  # behind the holds
         await asyncio.to_thread(eventually, lambda: books.writer.waiting == books.held_rows() == 0)
 
     asyncio.run(run())

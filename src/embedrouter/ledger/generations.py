@@ -1,6 +1,7 @@
 """Generations: one row a request, written in one transaction with its charge and everything that sums it up."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -84,7 +85,7 @@ def settle(batch: Batch, settlements: Sequence[Settlement]) -> Sequence[Exceptio
     todo = [settlement for settlement in todo if settlement.generation.id not in lost]
     if todo:
         rows = [settlement.generation for settlement in todo]
-        _ADD.run(batch, [row._asdict() for row in rows])
+        _ADD.add(batch, rows)
         contents = [
             {
                 "id": settlement.generation.id,
@@ -167,22 +168,14 @@ def _charge(batch: Batch, settlements: Sequence[Settlement], sign: int = 1) -> N
     days: dict[tuple[str, int, int], int] = {}
     for generation, payer, *_ in settlements:
         at, cost = generation.created_at, sign * generation.cost_pico
-        scopes = [("key", str(generation.key_id), period) for period in PERIODS]
-        scopes += [("workspace", generation.workspace_id, period) for period in PERIODS]
-        scopes.append(("account", payer.account_id, "total"))
-        for scope, scope_id, period in scopes:
-            row = spent.setdefault(Claim(scope, scope_id, period, start_of(period, at)), [0, 0])
+        day = at // SECOND // DAY
+        for claim in _counters(generation.key_id, generation.workspace_id, payer.account_id, day):
+            row = spent.setdefault(claim, [0, 0])
             row[0] += cost
             row[1] = max(row[1], at)
-        day = (payer.account_id, generation.key_id, start_of("day", at))
-        days[day] = days.get(day, 0) + cost
-    _SPEND.run(
-        batch,
-        [
-            {**claim._asdict(), "spent_pico": cost, "held_pico": 0, "last_at": at}
-            for claim, (cost, at) in sorted(spent.items())
-        ],
-    )
+        of = (payer.account_id, generation.key_id, day * DAY)
+        days[of] = days.get(of, 0) + cost
+    _SPEND.add(batch, [(*claim, cost, 0, at) for claim, (cost, at) in sorted(spent.items())])
     entries = [
         {
             "id": f"usage:{account_id}:{key_id}:{day // DAY}",
@@ -201,6 +194,15 @@ def _charge(batch: Batch, settlements: Sequence[Settlement], sign: int = 1) -> N
     ]
     if entries:
         _BOOK.run(batch, entries)
+
+
+@lru_cache(maxsize=4096)
+def _counters(key_id: int, workspace_id: str, account_id: str, day: int) -> tuple[Claim, ...]:
+    """The rows of `spending` that a charge on a day since 1970 grows."""
+    at = day * DAY * SECOND
+    scopes = (("key", str(key_id)), ("workspace", workspace_id))
+    counters = [Claim(*scope, period, start_of(period, at)) for scope in scopes for period in PERIODS]
+    return (*counters, Claim("account", account_id, "total", 0))
 
 
 def _spend(into: Into) -> Any:
@@ -266,11 +268,7 @@ def _sum_up(batch: Batch, rows: Sequence[Generation], sign: int = 1) -> None:
             )
         ):
             sums[index] += sign * value
-    columns = (*_BY, "model", "provider_name", *_SUMS)
-    _GROW.run(
-        batch,
-        [dict(zip(columns, (*key, *names[key], *sums), strict=True)) for key, sums in sorted(buckets.items())],
-    )
+    _GROW.add(batch, [(*key, *names[key], *sums) for key, sums in sorted(buckets.items())])
 
 
 def _grow(into: Into) -> Any:

@@ -21,6 +21,7 @@ class _Compiled(NamedTuple):
     sql: str
     order: tuple[str, ...] | None  # names of positional parameters; None where they go by name
     constants: dict[str, Any]  # parameters whose values are part of the statement
+    columns: tuple[str, ...]  # of an INSERT
 
 
 class Statement:
@@ -46,6 +47,17 @@ class Statement:
             cursor.executemany(found.sql, values)
         return int(cursor.rowcount)
 
+    def add(self, batch: Batch, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Run an INSERT for rows given as tuples, in the order of the table's columns."""
+        found = self._for(batch)
+        values: Any = rows
+        if found.order is None:
+            values = [dict(zip(found.columns, row, strict=True)) for row in rows]
+        if len(values) == 1:
+            batch.cursor.execute(found.sql, values[0])
+        else:
+            batch.cursor.executemany(found.sql, values)
+
     def value(self, batch: Batch, row: Mapping[str, Any]) -> Any:
         """The one value that a SELECT gives."""
         self.run(batch, [row])
@@ -60,7 +72,8 @@ class Statement:
             compiled = statement.compile(dialect=dialect, column_keys=columns)
             order = tuple(compiled.positiontup) if compiled.positiontup is not None else None
             constants = {name: value for name, value in compiled.params.items() if value is not None}
-            found = self._compiled[dialect.name] = _Compiled(str(compiled), order, constants)
+            found = _Compiled(str(compiled), order, constants, tuple(columns or ()))
+            self._compiled[dialect.name] = found
         return found
 
 
