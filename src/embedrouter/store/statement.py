@@ -5,7 +5,8 @@ Building a statement anew costs SQLAlchemy ten times what SQLite needs to run it
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Insert, Select, Table
 from sqlalchemy.dialects import postgresql, sqlite
@@ -15,6 +16,9 @@ from embedrouter.store.writer import Batch
 
 Into = Callable[[Table], "sqlite.Insert | postgresql.Insert"]
 """Gives the dialect's own INSERT, which knows ON CONFLICT."""
+
+
+_VARIABLES: Final = 32_000  # that a statement of SQLite may have, or a few more
 
 
 class _Compiled(NamedTuple):
@@ -50,13 +54,16 @@ class Statement:
     def add(self, batch: Batch, rows: Sequence[tuple[Any, ...]]) -> None:
         """Run an INSERT for rows given as tuples, in the order of the table's columns."""
         found = self._for(batch)
-        values: Any = rows
         if found.order is None:
-            values = [dict(zip(found.columns, row, strict=True)) for row in rows]
-        if len(values) == 1:
-            batch.cursor.execute(found.sql, values[0])
-        else:
-            batch.cursor.executemany(found.sql, values)
+            batch.cursor.executemany(found.sql, [dict(zip(found.columns, row, strict=True)) for row in rows])
+            return
+        # One statement for many rows: SQLite's driver gives the interpreter away for each, and waits to have it back.
+        one = f"({', '.join('?' * len(found.columns))})"
+        size = _VARIABLES // len(found.columns)
+        for start in range(0, len(rows), size):
+            some = rows[start : start + size]
+            sql = found.sql.replace(one, ", ".join([one] * len(some)), 1)
+            batch.cursor.execute(sql, tuple(chain.from_iterable(some)))
 
     def value(self, batch: Batch, row: Mapping[str, Any]) -> Any:
         """The one value that a SELECT gives."""
@@ -71,7 +78,11 @@ class Statement:
             columns = list(statement.table.columns.keys()) if isinstance(statement, Insert) else None
             compiled = statement.compile(dialect=dialect, column_keys=columns)
             order = tuple(compiled.positiontup) if compiled.positiontup is not None else None
-            constants = {name: value for name, value in compiled.params.items() if value is not None}
+            constants = {
+                name: value
+                for name, value in compiled.params.items()
+                if value is not None and name not in (columns or ())
+            }
             found = _Compiled(str(compiled), order, constants, tuple(columns or ()))
             self._compiled[dialect.name] = found
         return found
