@@ -154,6 +154,7 @@ def make_context(settings: Settings, store: Store, model: MiniLM) -> Context:
         }
     )
     _observe(model, metrics)
+    _observe_writer(store.writer, metrics)
     responses = ResponseCache(settings.response_cache_mib << 20) if settings.response_cache_mib else None
     _observe_cache("response", "answer", responses, metrics)
     _observe_cache("vector", "vector", vectors, metrics)
@@ -272,6 +273,17 @@ def _observe(model: MiniLM, metrics: Metrics) -> None:
         metrics.stages["compute"].observe(stats.compute_seconds)
 
     batcher.watcher = on_batch
+
+
+def _observe_writer(writer: Writer, metrics: Metrics) -> None:
+    metrics.watch("writes_waiting", "Writes that wait for the database.", lambda: writer.waiting)
+    metrics.watch("database_failing", "1 while the database cannot be written.", lambda: writer.failing)
+
+    def on_commit(works: int, seconds: float) -> None:
+        metrics.commit_seconds.observe(seconds)
+        metrics.commit_works.observe(works)
+
+    writer.watcher = on_commit
 
 
 def _observe_cache(name: str, what: str, cache: ResponseCache | VectorCache | None, metrics: Metrics) -> None:

@@ -29,9 +29,7 @@ from embedrouter.routing.preferences import ProviderPreferences, permitted
 
 T = TypeVar("T")
 
-_SUSPICION: Final = (
-    2.0  # seconds after a refusal or a departure in which a key's requests are held before they are computed
-)
+_SUSPICION: Final = 2.0  # seconds after a refusal or a departure: a key's requests are held before they are computed
 _SUSPECTS: Final = 10_000  # keys remembered
 
 
@@ -117,13 +115,39 @@ class Gateway:
             )
         endpoint = permitted(model, request.preferences, request.parameters)[0]
         self.ledger.require_up()
-        work = _Work(request, origin, model, endpoint, now())
+        with self.ledger.place(origin.caller.payer) as payer:
+            return await self._settled(_Work(request, origin, payer, model, endpoint, now()), present)
+
+    async def repeat(
+        self, source: Source, origin: Origin, present: Callable[[], Awaitable[T]], prompt: str | None = None
+    ) -> T:
+        """Account for an answer that is given again: free, but within its key's limits. When this returns, its
+        generation is in the ledger. present, prompt: as above. Raises EmbedRouterError."""
+        self.ledger.require_up()
+        created_at = now()
+        hold = asked = None
+        with self.ledger.place(origin.caller.payer) as payer, self._remembering_refusals(payer):
+            if payer.limited and self._may_admit_late(payer):
+                asked = self.ledger.wanted(payer._replace(max_concurrent=None), origin.generation_id, 0, 0, created_at)
+            elif payer.limited:
+                hold = await self.ledger.hold(payer, origin.generation_id, 0, 0, created_at)
+            generation = _generation(
+                origin,
+                source.model,
+                source.endpoint,
+                created_at,
+                inputs=source.inputs,
+                cache_source_id=source.generation_id,
+            )
+            return await self.ledger.settle(Settlement(generation, payer, hold, prompt, asked), present)
+
+    async def _settled(self, work: "_Work", present: Callable[[EmbedResult], Awaitable[T]]) -> tuple[EmbedResult, T]:
         answer = await self._answered(work)
-        generation = work.generation(200, answer.prompt_tokens)
+        generation, payer = work.generation(200, answer.prompt_tokens), work.payer
         result = EmbedResult(
-            vectors=shorten(answer.vectors, request.dimensions or endpoint.dimensions),
-            model=model,
-            endpoint=endpoint,
+            vectors=shorten(answer.vectors, work.request.dimensions or work.endpoint.dimensions),
+            model=work.model,
+            endpoint=work.endpoint,
             prompt_tokens=answer.prompt_tokens,
             cost_pico_usd=generation.cost_pico,
             fingerprint=answer.fingerprint,
@@ -131,7 +155,6 @@ class Gateway:
             windows=answer.windows,
             tokenize_seconds=answer.tokenize_seconds,
         )
-        payer = origin.caller.payer
         asked = None
         if work.admitted_late:
             asked = self.ledger.wanted(
@@ -141,33 +164,9 @@ class Gateway:
                 answer.prompt_tokens,
                 generation.created_at,
             )
-        settlement = Settlement(generation, payer, work.hold, request.prompt, asked)
+        settlement = Settlement(generation, payer, work.hold, work.request.prompt, asked)
         with self._remembering_refusals(payer):
             return result, await self.ledger.settle(settlement, lambda: present(result))
-
-    async def repeat(
-        self, source: Source, origin: Origin, present: Callable[[], Awaitable[T]], prompt: str | None = None
-    ) -> T:
-        """Account for an answer that is given again: free, but within its key's limits. When this returns, its
-        generation is in the ledger. present, prompt: as above. Raises EmbedRouterError."""
-        self.ledger.require_up()
-        payer, created_at = origin.caller.payer, now()
-        hold = asked = None
-        if payer.limited and self._may_admit_late(payer):
-            asked = self.ledger.wanted(payer._replace(max_concurrent=None), origin.generation_id, 0, 0, created_at)
-        elif payer.limited:
-            with self._remembering_refusals(payer):
-                hold = await self.ledger.hold(payer, origin.generation_id, 0, 0, created_at)
-        generation = _generation(
-            origin,
-            source.model,
-            source.endpoint,
-            created_at,
-            inputs=source.inputs,
-            cache_source_id=source.generation_id,
-        )
-        with self._remembering_refusals(payer):
-            return await self.ledger.settle(Settlement(generation, payer, hold, prompt, asked), present)
 
     async def _answered(self, work: "_Work") -> EmbedAnswer:
         """The provider's checked answer. What fails is not charged, and what was held for it is given back."""
@@ -188,17 +187,17 @@ class Gateway:
     def _give_up(self, work: "_Work", status: int, error_type: str, *, cancelled: bool) -> None:
         """A request that reached its provider leaves a generation behind, free of charge."""
         if work.admitted_late:  # it used the model and no rate: the next ones are held before they do
-            self._suspect(work.origin.caller.payer)
+            self._suspect(work.payer)
         if work.reached_provider and status not in (400, 503):
             generation = work.generation(status, 0, error_type=error_type, cancelled=cancelled)
-            self.ledger.note(Settlement(generation, work.origin.caller.payer, work.hold))
+            self.ledger.note(Settlement(generation, work.payer, work.hold))
         elif work.hold is not None:
             self.ledger.give_back(work.hold)
 
     async def _ask(self, work: "_Work") -> EmbedAnswer:
         call = EmbedCall(work.request.inputs, work.request.rule)
         provider = self._providers[work.endpoint.provider.slug]
-        payer = work.origin.caller.payer
+        payer = work.payer
         try:
             async with asyncio.timeout(self._timeout):
                 # What costs nobody money in vain need not be held first; it is charged only if it fits the limits.
@@ -225,7 +224,7 @@ class Gateway:
         """A key that may have only so many requests under way: the ledger counts while the provider computes."""
         started = time.perf_counter()
         computing = asyncio.ensure_future(provider.embed(call))
-        payer = work.origin.caller.payer
+        payer = work.payer
         try:
             with self._remembering_refusals(payer):
                 work.hold = await self.ledger.hold(payer.place, work.origin.generation_id, 0, 0, work.created_at)
@@ -259,10 +258,11 @@ class _Work:
     """A request under way."""
 
     def __init__(
-        self, request: EmbedRequest, origin: Origin, model: Model, endpoint: Endpoint, created_at: int
+        self, request: EmbedRequest, origin: Origin, payer: Payer, model: Model, endpoint: Endpoint, created_at: int
     ) -> None:
         self.request = request
         self.origin = origin
+        self.payer = payer  # what the database has to look at
         self.model = model
         self.endpoint = endpoint
         self.created_at = created_at  # microseconds

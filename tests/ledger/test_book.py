@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import gc
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from embedrouter.errors import StoreUnavailableError
+from embedrouter.errors import RateLimitExceededError, StoreUnavailableError
 from embedrouter.ledger import book, generations
 from embedrouter.ledger.book import Instance, Ledger, now
 from embedrouter.ledger.generations import Settlement
@@ -200,3 +201,58 @@ def _slow(_: Batch, payloads: Sequence[float]) -> Sequence[None]:
     """Keeps the writer's transaction open for so many seconds."""
     time.sleep(payloads[0])
     return [None] * len(payloads)
+
+
+def test_a_process_that_is_alone_counts_what_is_under_way_by_itself(books: Books) -> None:
+    ledger = _ledger(books)
+    payer = books.payer(books.key(max_concurrent=2))
+    with ledger.place(payer) as first:
+        assert not first.limited  # the database need not look
+        with ledger.place(payer):
+            with pytest.raises(RateLimitExceededError) as refused, ledger.place(payer):
+                pytest.fail("a third one got a place")
+            assert refused.value.metadata["limit"] == "max_concurrent"
+        with ledger.place(payer):
+            pass
+    with contextlib.suppress(KeyError), ledger.place(payer), ledger.place(payer):
+        raise KeyError("also who fails gives it back")
+    with ledger.place(payer), ledger.place(payer):
+        pass
+
+
+def test_beside_another_process_the_database_counts_what_is_under_way(books: Books) -> None:
+    ledger = _ledger(books)
+    other = Ledger(books.database, books.writer, Instance("two", "host", 2, NOON))
+    payer = books.payer(books.key(max_concurrent=1))
+    other.beat()
+    with ledger.place(payer) as left:  # it has not heard of the other yet
+        assert left.max_concurrent is None
+    ledger.beat()
+    for each in (ledger, other):
+        with each.place(payer) as left, each.place(payer) as second:  # it is the database that refuses
+            assert left.max_concurrent == second.max_concurrent == 1
+    other.close()
+    ledger.beat()
+    with ledger.place(payer) as left:
+        assert left.max_concurrent is None
+
+
+def test_who_left_before_the_database_failed_leaves_no_trace_in_the_log(
+    file_books: Books, caplog: pytest.LogCaptureFixture
+) -> None:
+    """asyncio logs with its traceback an exception that nobody asked for."""
+    ledger = _ledger(file_books)
+    payer = file_books.payer(file_books.key(), enforce=True)
+
+    async def run() -> None:
+        asking = asyncio.ensure_future(ledger.hold(payer, "gen-a", 10, 1, now()))
+        await asyncio.sleep(0.1)
+        asking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asking
+        await asyncio.to_thread(eventually, lambda: file_books.writer.failing)
+
+    with _locked(file_books):
+        asyncio.run(run())
+    gc.collect()
+    assert "never retrieved" not in caplog.text

@@ -230,6 +230,171 @@ def test_what_was_committed_is_told_so_although_tidying_up_fails(
     database.close()
 
 
+# --- the event loop
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> Iterator[Writer]:
+    """On SQLite, where the event loop may commit by itself."""
+    database = Database(f"sqlite:///{tmp_path / 'quick.db'}")
+    migrate(database)
+    made = Writer(database)
+    made.submit(add, "ready").result(_PATIENCE)
+    yield made
+    made.close()
+    database.close()
+
+
+class Witness:
+    """A handler that remembers by which threads it was called, with which payloads."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.calls: list[tuple[int, list[str]]] = []
+        self._seconds = seconds
+
+    def __call__(self, batch: Batch, payloads: Sequence[str]) -> Sequence[int | Exception]:
+        self.calls.append((threading.get_ident(), list(payloads)))
+        time.sleep(self._seconds)
+        return add(batch, payloads)
+
+    @property
+    def threads(self) -> list[int]:
+        return [thread for thread, _ in self.calls]
+
+
+def test_the_event_loop_commits_by_itself_what_one_round_leaves(quick: Writer) -> None:
+    witness = Witness()
+
+    async def run() -> list[int]:
+        return list(await asyncio.gather(*(quick.write(witness, name) for name in "abc")))
+
+    commits = quick.commits
+    assert asyncio.run(run()) == [1, 1, 1]
+    assert witness.calls == [(threading.get_ident(), ["a", "b", "c"])]
+    assert quick.commits == commits + 1
+
+
+def test_a_refused_payload_in_the_event_loop_fails_alone(quick: Writer) -> None:
+    async def run() -> list[Any]:
+        writes = [quick.write(add, name) for name in ("a", "refused b", "c")]
+        return list(await asyncio.gather(*writes, return_exceptions=True))
+
+    first, refused, last = asyncio.run(run())
+    assert (first, last) == (1, 1)
+    assert isinstance(refused, ValueError)
+
+
+def test_a_payload_that_raises_in_the_event_loop_fails_alone(quick: Writer) -> None:
+    async def run() -> list[Any]:
+        writes = [quick.write(add, name) for name in ("a", "poison b", "c")]
+        return list(await asyncio.gather(*writes, return_exceptions=True))
+
+    first, poisoned, last = asyncio.run(run())
+    assert (first, last) == (1, 1)
+    assert isinstance(poisoned, RuntimeError)
+
+
+def test_an_event_loop_that_would_have_to_wait_leaves_it_to_the_thread(quick: Writer) -> None:
+    witness = Witness()
+
+    async def run() -> None:
+        with _locked(quick._database.path):
+            writing = quick.write(witness, "patient")
+            started = time.monotonic()
+            await asyncio.sleep(0.2)
+            assert time.monotonic() - started < 1.0  # the loop went on
+            assert not writing.done()
+        assert await asyncio.wait_for(writing, _PATIENCE) == 1
+        assert await quick.write(witness, "soon after") == 1
+
+    asyncio.run(run())
+    assert threading.get_ident() not in witness.threads
+    assert not quick.failing
+
+
+def test_after_a_slow_transaction_the_event_loop_leaves_the_next_ones_to_the_thread(
+    quick: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, witness = Witness(0.05), Witness()
+
+    async def run() -> None:
+        await quick.write(slow, "slow")
+        await quick.write(witness, "next")
+        monkeypatch.setattr(quick, "_slow_until", 0.0)
+        await quick.write(witness, "later")
+
+    asyncio.run(run())
+    own = threading.get_ident()
+    assert slow.threads == [own]
+    assert witness.threads[0] != own
+    assert witness.threads[1] == own
+
+
+def test_what_the_event_loop_writes_keeps_its_order_behind_the_thread(quick: Writer) -> None:
+    witness = Witness()
+
+    async def run() -> None:
+        first = quick.write(witness, "first")  # gathered in this round; then the thread begins
+        gate = await asyncio.to_thread(Gate, quick)
+        second = quick.write(witness, "second")
+        third = quick.write(witness, "third")
+        await asyncio.to_thread(gate.open)
+        await asyncio.gather(first, second, third)
+
+    asyncio.run(run())
+    assert [name for _, names in witness.calls for name in names] == ["first", "second", "third"]
+
+
+def test_what_was_gathered_is_written_before_the_writer_closes(quick: Writer) -> None:
+    async def run() -> int:
+        writing = quick.write(add, "last")
+        quick.close()
+        return await asyncio.wait_for(writing, _PATIENCE)
+
+    assert asyncio.run(run()) == 1
+
+
+def test_where_a_commit_waits_for_the_disk_the_thread_does_it(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'a.db'}", durability="durable")
+    migrate(database)
+    writing = Writer(database)
+    witness = Witness()
+    asyncio.run(_written_by(writing, witness))
+    assert threading.get_ident() not in witness.threads
+    writing.close()
+    database.close()
+
+
+def test_postgresql_is_written_by_the_thread(postgresql: Database) -> None:
+    writing = Writer(postgresql)
+    witness = Witness()
+    asyncio.run(_written_by(writing, witness))
+    assert threading.get_ident() not in witness.threads
+    writing.close()
+
+
+async def _written_by(writing: Writer, witness: Witness) -> None:
+    assert await writing.write(witness, "anything") == 1
+
+
+def test_a_wal_that_grew_is_cut_to_nothing_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'a.db'}")
+    migrate(database)
+    writing = Writer(database)
+    for number in range(50):
+        writing.submit(add, f"name {number}").result(_PATIENCE)
+    wal = tmp_path / "a.db-wal"
+    grown = wal.stat().st_size
+    assert grown > 50 * 4096
+    monkeypatch.setattr(writer, "_TIDY", 1)
+    monkeypatch.setattr("embedrouter.store.database._BIG_WAL", grown)
+    writing.submit(add, "one more").result(_PATIENCE)
+    writing.submit(add, "after it").result(_PATIENCE)
+    assert wal.stat().st_size < grown
+    writing.close()
+    database.close()
+
+
 @pytest.fixture
 def postgresql(postgres_url: str) -> Iterator[Database]:
     made = Database(postgres_url)

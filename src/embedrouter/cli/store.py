@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # what takes long to import, the commands import when they ru
     from sqlalchemy import Connection
 
     from embedrouter.store import Database, Writer
-    from embedrouter.store.writer import Handler
+    from embedrouter.store.session import Handler
 
 P = TypeVar("P")
 R = TypeVar("R")

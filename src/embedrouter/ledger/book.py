@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple, TypeVar
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.sql import ColumnElement
 
 from embedrouter.errors import (
@@ -61,6 +61,8 @@ class Ledger:
         self.instance = instance
         self._waits = database.durability != "async"
         self._owed: deque[tuple[Any, Any]] = deque()  # (handler, payload) that must not be lost
+        self._alone = False  # no other process serves this database
+        self._running: Counter[int] = Counter()  # requests under way in this process, of keys that may have so many
 
     def require_up(self) -> None:
         """Raise StoreUnavailableError while the database cannot be written: before work is done that is in vain."""
@@ -71,6 +73,27 @@ class Ledger:
     def may_admit_late(self) -> bool:
         """Whether requests may be admitted with their settlement, in one transaction: answers wait for it."""
         return self._waits
+
+    @contextmanager
+    def place(self, payer: Payer) -> Iterator[Payer]:
+        """A place among the requests that its key may have under way, while the block runs.
+
+        Gives what the database has to look at yet: a process that is alone counts for itself. Raises
+        RateLimitExceededError.
+        """
+        most, alone, key_id = payer.max_concurrent, self._alone, payer.key_id
+        if most is None:
+            yield payer
+            return
+        if alone and self._running[key_id] >= most:
+            raise holds.too_many(most)
+        self._running[key_id] += 1
+        try:
+            yield payer._replace(max_concurrent=None) if alone else payer
+        finally:
+            self._running[key_id] -= 1
+            if not self._running[key_id]:
+                del self._running[key_id]
 
     def wanted(self, payer: Payer, generation_id: str, amount_pico: int, tokens: int, at: int) -> Hold:
         """What to ask for: money in the periods of `at`, when the request came, but rates as of now."""
@@ -133,7 +156,7 @@ class Ledger:
     def beat(self) -> None:
         """Show that this process lives, release what dead ones held, and write what is owed. Raises
         StoreUnavailableError."""
-        self.writer.submit(_beat, self.instance).result()
+        self._alone = self.writer.submit(_beat, self.instance).result() == 1
         for _ in range(_PAID_A_BEAT):
             self._pay()
 
@@ -145,12 +168,16 @@ class Ledger:
 
     async def _in_time(self, writing: "asyncio.Future[T]") -> T:
         """The writer's answer. Raises StoreUnavailableError where it takes too long; it may come to pass yet."""
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                return await asyncio.shield(writing)
-        except TimeoutError:
+        if not writing.done():
+            try:
+                await asyncio.wait((writing,), timeout=_PATIENCE)  # which never cancels it
+            finally:
+                if not writing.done():
+                    writing.add_done_callback(lambda late: late.cancelled() or late.exception())  # told already
+        if not writing.done():
             self.writer.failing = True  # until a transaction succeeds: nobody else need wait as long
-            raise StoreUnavailableError("the database takes too long at the moment; try again", retry_after=2) from None
+            raise StoreUnavailableError("the database takes too long at the moment; try again", retry_after=2)
+        return writing.result()
 
     def _pay(self) -> None:
         """Write some of what is owed, together. Raises StoreUnavailableError; then that is owed still."""
@@ -209,7 +236,8 @@ def _settle_again(batch: Batch, settlements: Sequence[Settlement]) -> Sequence[E
     return generations.settle(batch._replace(again=True), settlements)
 
 
-def _beat(batch: Batch, living: Sequence[Instance]) -> Sequence[None]:
+def _beat(batch: Batch, living: Sequence[Instance]) -> Sequence[int]:
+    """How many processes live."""
     at = batch.database.now(batch.connection)
     added = batch.database.insert(instances)
     seen = added.on_conflict_do_update(index_elements=[instances.c.id], set_={"seen_at": at})
@@ -219,7 +247,7 @@ def _beat(batch: Batch, living: Sequence[Instance]) -> Sequence[None]:
         log.warning("process %s is gone: releasing what it held", instance_id)
     # Also of one that was thought dead, went on, and died before its next sign of life.
     _release(batch, holds_table.c.instance_id.not_in(select(instances.c.id)))
-    return [None] * len(living)
+    return [batch.connection.execute(select(func.count()).select_from(instances)).scalar_one()] * len(living)
 
 
 def _sign_off(batch: Batch, ids: Sequence[str]) -> Sequence[None]:

@@ -6,7 +6,7 @@ none. Requests that arrive together are tried as one; only if that does not fit,
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -104,7 +104,7 @@ hold.takes = True  # type: ignore[attr-defined]  # the writer has those who give
 
 def admit(batch: Batch, requests: Sequence[Hold]) -> dict[str, Exception]:
     """Decide as `hold` does about requests that are charged in this very transaction; the refusals, by id."""
-    if not requests:
+    if not requests or _grant(batch, requests, _fit) is None:  # as mostly: then nothing need be claimed
         return {}
     refusals = _decide(batch, requests, kept=False)
     sums: Counter[Claim] = Counter()
@@ -136,19 +136,18 @@ def release(batch: Batch, ids: Sequence[str]) -> Sequence[None]:
 
 
 def _decide(batch: Batch, requests: Sequence[Hold], *, kept: bool) -> dict[str, Exception]:
-    """Claim what each request costs, all together if that fits, else one by one; the refusals, by id."""
-    refusals: dict[str, Exception] = {
-        request.id: PaymentRequiredError(f"a request may cost at most {usd(_MOST_AT_ONCE):,.0f} USD")
-        for request in requests
-        if request.amount_pico > _MOST_AT_ONCE
-    }
-    left = [request for request in requests if request.id not in refusals]
-    _make_rows(batch, left)
-    if _grant(batch, left, kept=kept) is not None:
-        for request in left:
-            refusal = _grant(batch, [request], kept=kept)
-            if refusal is not None:
-                refusals[request.id] = refusal
+    """Claim what each request costs, all together if that fits, else one by one; the refusals, by id.
+
+    kept: a row remembers each.
+    """
+    if _grant(batch, requests, _claim, kept=kept) is None:
+        return {}
+    _make_rows(batch, requests)
+    refusals: dict[str, Exception] = {}
+    for request in requests:
+        refusal = _grant(batch, [request], _claim, kept=kept)
+        if refusal is not None:
+            refusals[request.id] = refusal
     return refusals
 
 
@@ -158,12 +157,16 @@ def _unclaim(batch: Batch, sums: Mapping[Claim, int]) -> None:
         _UNCLAIM.run(batch, changes)
 
 
-def _grant(batch: Batch, requests: Sequence[Hold], *, kept: bool) -> EmbedRouterError | None:
-    """All of them, or nothing is changed and what refused it is returned. kept: a row remembers each."""
+def _grant(
+    batch: Batch, requests: Sequence[Hold], money: Callable[[Batch, Claim, int], bool], *, kept: bool = False
+) -> EmbedRouterError | None:
+    """All of them, or nothing is changed and what refused it is returned. money: what to do with each sum."""
     if not requests:
         return None
+    if any(request.amount_pico > _MOST_AT_ONCE for request in requests):
+        return PaymentRequiredError(f"a request may cost at most {usd(_MOST_AT_ONCE):,.0f} USD")
     with savepoint(batch) as undo:
-        refusal = _rates(batch, requests) or _concurrency(batch, requests) or _claims(batch, requests)
+        refusal = _rates(batch, requests) or _concurrency(batch, requests) or _money(batch, requests, money)
         if refusal is not None:
             undo()
             return refusal
@@ -184,16 +187,27 @@ def _grant(batch: Batch, requests: Sequence[Hold], *, kept: bool) -> EmbedRouter
     return None
 
 
-def _claims(batch: Batch, requests: Sequence[Hold]) -> EmbedRouterError | None:
+def _money(
+    batch: Batch, requests: Sequence[Hold], money: Callable[[Batch, Claim, int], bool]
+) -> EmbedRouterError | None:
     sums: Counter[Claim] = Counter()
     for request in requests:
         for claim in request.claims:
             sums[claim] += request.amount_pico
     for claim, amount in sorted(sums.items()):
         # What costs nothing fits even where a limit was lowered below what is spent.
-        if amount and _CLAIM[claim.scope].run(batch, [_parameters(claim, amount)]) != 1:
+        if amount and not money(batch, claim, amount):
             return _refused(batch, claim, requests[-1])
     return None
+
+
+def _claim(batch: Batch, claim: Claim, amount: int) -> bool:
+    return _CLAIM[claim.scope].run(batch, [_parameters(claim, amount)]) == 1
+
+
+def _fit(batch: Batch, claim: Claim, amount: int) -> bool:
+    """Whether it fits: of what is charged in this very transaction, which nobody else writes beside."""
+    return bool(_FIT[claim.scope].value(batch, _parameters(claim, amount)))
 
 
 def _rates(batch: Batch, requests: Sequence[Hold]) -> EmbedRouterError | None:
@@ -204,15 +218,23 @@ def _rates(batch: Batch, requests: Sequence[Hold]) -> EmbedRouterError | None:
     for key_id, some in sorted(by_key.items()):
         payer = some[0].payer
         now = max(request.at for request in some) * 1000
-        for column, limit, amount in (
-            (key_rates.c.requests_tat, payer.requests_per_minute, len(some)),
-            (key_rates.c.tokens_tat, payer.tokens_per_minute, sum(request.tokens for request in some)),
-        ):
-            if limit is None:
-                continue
-            cost = amount * MINUTE // limit  # rounded up, the last of a minute's would not fit it
-            given = {"of_key": key_id, "now": now, "cost": cost, "ahead": now + MINUTE - cost}
-            if amount > limit or _RATE[column.name].run(batch, [given]) != 1:
+        wanted = [
+            (column, limit, amount, amount * MINUTE // limit)  # rounded up, the last of a minute's would not fit it
+            for column, limit, amount in (
+                (key_rates.c.requests_tat, payer.requests_per_minute, len(some)),
+                (key_rates.c.tokens_tat, payer.tokens_per_minute, sum(request.tokens for request in some)),
+            )
+            if limit is not None
+        ]
+        given = {"of_key": key_id, "now": now}
+        for column, limit, amount, cost in wanted:
+            given |= {f"{column.name}_cost": cost, f"{column.name}_ahead": now + MINUTE - cost}
+            if amount > limit:
+                return _too_fast(batch, column, limit, amount, cost, key_id, now)
+        if len(wanted) == 2 and _RATES.run(batch, [given]) == 1:
+            continue
+        for column, limit, amount, cost in wanted:  # one by one, to say which it is that does not fit
+            if _RATE[column.name].run(batch, [given]) != 1:
                 return _too_fast(batch, column, limit, amount, cost, key_id, now)
     return None
 
@@ -224,21 +246,26 @@ def _concurrency(batch: Batch, requests: Sequence[Hold]) -> EmbedRouterError | N
         most = limits[key_id]
         running = _RUNNING.value(batch, {"of_key": key_id})
         if most is not None and running + count > most:
-            return RateLimitExceededError(
-                f"the key may have {most} requests under way at once; wait for one to end",
-                metadata={"limit": "max_concurrent", "allowed": most},
-                retry_after=1,
-            )
+            return too_many(most)
     return None
 
 
 # --- refusing
 
 
+def too_many(most: int) -> RateLimitExceededError:
+    """The key has `most` requests under way already."""
+    return RateLimitExceededError(
+        f"the key may have {most} requests under way at once; wait for one to end",
+        metadata={"limit": "max_concurrent", "allowed": most},
+        retry_after=1,
+    )
+
+
 def _refused(batch: Batch, claim: Claim, request: Hold) -> EmbedRouterError:
-    row = batch.connection.execute(select(spending.c.spent_pico, spending.c.held_pico).where(*_is(claim))).one()
+    used = select(spending.c.spent_pico + spending.c.held_pico).where(*_is(claim))
     limit = batch.connection.execute(select(_limit(claim.scope, *_ids(claim)))).scalar_one()
-    left = max(0, limit - row.spent_pico - row.held_pico)
+    left = max(0, limit - (batch.connection.execute(used).scalar() or 0))
     ends = end_of(claim.period, claim.start * SECOND)
     resets = None if ends is None else iso(ends * SECOND)
     metadata = {
@@ -267,7 +294,7 @@ def _too_fast(
             f"the request has {amount:,} {what}, more than the key's {limit:,} {what} a minute; send fewer at a time",
             metadata={"limit": f"{what}_per_minute", "allowed": limit},
         )
-    tat = batch.connection.execute(select(column).where(key_rates.c.key_id == key_id)).scalar_one()
+    tat = batch.connection.execute(select(column).where(key_rates.c.key_id == key_id)).scalar() or now
     wait = max(0, tat + cost - now - MINUTE)
     seconds = -(-wait // 1_000_000_000) or 1
     left = max(0, (now + MINUTE - tat) * limit // MINUTE)
@@ -334,34 +361,40 @@ _RUNNING: Final = Statement(lambda _: select(func.count()).where(holds.c.key_id 
 REMOVE: Final = Removal(holds, "id", "claims", "amount_pico")
 
 
-def _claim(scope: str) -> Statement:
-    """The one conditional update: only if what is spent, held and asked fits the limit as it is now."""
+def _fits(scope: str) -> tuple[ColumnElement[bool], ...]:
+    """Whether what is spent, held and asked fits the limit as it is now."""
     used = spending.c.spent_pico + spending.c.held_pico
-    left = _limit(scope, bindparam("p_of"), bindparam("p_period")) - _AMOUNT
-    return Statement(
-        lambda _: update(spending).where(*_ROW, used <= left).values(held_pico=spending.c.held_pico + _AMOUNT)
-    )
+    return (*_ROW, used <= _limit(scope, bindparam("p_of"), bindparam("p_period")) - _AMOUNT)
 
 
-_CLAIM: Final = {scope: _claim(scope) for scope in ("account", "workspace", "key")}
+def _claiming(scope: str) -> Statement:
+    """The one conditional update."""
+    changed = {"held_pico": spending.c.held_pico + _AMOUNT}
+    return Statement(lambda _: update(spending).where(*_fits(scope)).values(changed))
 
 
-def _rate(column: Any) -> Statement:
+def _fitting(scope: str) -> Statement:
+    return Statement(lambda _: select(func.count()).select_from(spending).where(*_fits(scope)))
+
+
+_SCOPES: Final = ("account", "workspace", "key")
+_CLAIM: Final = {scope: _claiming(scope) for scope in _SCOPES}
+_FIT: Final = {scope: _fitting(scope) for scope in _SCOPES}
+
+
+def _rating(*columns: Any) -> Statement:
     now = bindparam("now", type_=BigInteger)
-    ahead = bindparam("ahead", type_=BigInteger)
-    cost = bindparam("cost", type_=BigInteger)
-    # Behind now: idle. Far ahead: written before the clock jumped back.
-    from_when = case(((column > now) & (column <= now + MINUTE + _SKEW), column), else_=now)
-    return Statement(
-        lambda _: (
-            update(key_rates)
-            .where(key_rates.c.key_id == bindparam("of_key"), from_when <= ahead)
-            .values({column: from_when + cost})
-        )
-    )
+    fit, changed = [], {}
+    for column in columns:
+        # Behind now: idle. Far ahead: written before the clock jumped back.
+        from_when = case(((column > now) & (column <= now + MINUTE + _SKEW), column), else_=now)
+        fit.append(from_when <= bindparam(f"{column.name}_ahead", type_=BigInteger))
+        changed[column] = from_when + bindparam(f"{column.name}_cost", type_=BigInteger)
+    return Statement(lambda _: update(key_rates).where(key_rates.c.key_id == bindparam("of_key"), *fit).values(changed))
 
 
-_RATE: Final = {column.name: _rate(column) for column in (key_rates.c.requests_tat, key_rates.c.tokens_tat)}
+_RATE: Final = {column.name: _rating(column) for column in (key_rates.c.requests_tat, key_rates.c.tokens_tat)}
+_RATES: Final = _rating(key_rates.c.requests_tat, key_rates.c.tokens_tat)
 
 
 def _make_rows(batch: Batch, requests: Sequence[Hold]) -> None:

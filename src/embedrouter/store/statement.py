@@ -12,7 +12,7 @@ from sqlalchemy import Insert, Select, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import UpdateBase
 
-from embedrouter.store.writer import Batch
+from embedrouter.store.session import Batch
 
 Into = Callable[[Table], "sqlite.Insert | postgresql.Insert"]
 """Gives the dialect's own INSERT, which knows ON CONFLICT."""

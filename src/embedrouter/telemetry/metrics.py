@@ -91,6 +91,15 @@ class Metrics:
             registry=registry,
         )
         self.batch_failures = Counter("embedrouter_batch_failures", "Batches that failed.", registry=registry)
+        self.commit_seconds = Histogram(
+            "embedrouter_commit_seconds",
+            "Transactions of the database's writer, from begin to commit.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.commit_works = Histogram(
+            "embedrouter_commit_works", "Holds, settlements and other writes in one.", buckets=_SIZES, registry=registry
+        )
         self.in_flight = 0  # a plain number, read when it is scraped: it changes twice a request
         self.watch("requests_in_flight", "Embeddings requests being served.", lambda: self.in_flight)
         info = Gauge("embedrouter_build_info", "What runs here; always 1.", [*build, "python"], registry=registry)
