@@ -72,13 +72,13 @@ def refused(url: str, scripts: Path = SCRIPTS) -> EmbedRouterError:
 
 
 def steps(folder: Path, body: str) -> Path:
-    """Our scripts and one more step, 0002, whose `upgrade` is `body`."""
+    """Our scripts and one more step, 0003, whose `upgrade` is `body`."""
     scripts = folder / "migrations"
     shutil.copytree(SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
     lines = "\n".join(f"    {line}" for line in body.splitlines())
-    (scripts / "versions" / "0002_next.py").write_text(
+    (scripts / "versions" / "0003_next.py").write_text(
         "import sqlalchemy as sa\nfrom alembic import op\n\n"
-        f'revision = "0002"\ndown_revision = "0001"\n\n\ndef upgrade():\n{lines}\n'
+        f'revision = "0003"\ndown_revision = "0002"\n\n\ndef upgrade():\n{lines}\n'
     )
     return scripts
 
@@ -152,7 +152,7 @@ def test_before_an_upgrade_sqlite_is_copied_whole_and_for_its_owner_only(tmp_pat
         assert (tmp_path / "books.db-wal").stat().st_size > 0, "the copy must hold what is only in the WAL"
         migrate(database, steps(tmp_path, 'op.add_column("marks", sa.Column("note", sa.Text()))'))
     (copy,) = backups(url)
-    assert copy.name.startswith("books-before-0002-")
+    assert copy.name.startswith("books-before-0003-")
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     with closing(sqlite3.connect(copy)) as kept:
         assert kept.execute("SELECT value FROM marks").fetchone() == (7,)
@@ -195,7 +195,7 @@ def test_tables_without_a_version_are_half_made_or_another_programs(made: str, r
 
 def test_two_versions_at_once_are_refused(made: str, raw: Engine) -> None:
     run(raw, "INSERT INTO alembic_version VALUES ('0000')")
-    assert "0000, 0001" in refused(made).message
+    assert "0000, 0002" in refused(made).message
 
 
 @pytest.mark.parametrize(
@@ -210,13 +210,13 @@ def test_a_failing_upgrade_leaves_nothing_behind(made: str, raw: Engine, tmp_pat
     run(raw, "INSERT INTO marks (name, value) VALUES ('mine', 7)")
     body = f'op.create_table("later", sa.Column("id", sa.Integer()))\nop.execute("DELETE FROM marks")\n{failing}'
     told = refused(made, steps(tmp_path, body)).message
-    assert "could not go from version 0001 to 0002; it was left as it was" in told
+    assert "could not go from version 0002 to 0003; it was left as it was" in told
     with raw.connect() as connection:
         assert tables(connection) == _TABLES
         assert connection.execute(text("SELECT value FROM marks")).scalar_one() == 7
-        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == "0001"
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == "0002"
     with opened(made) as database:
-        assert migrate(database) == "0001", "the program before the upgrade goes on"
+        assert migrate(database) == "0002", "the program before the upgrade goes on"
 
 
 def test_a_table_can_be_made_anew_without_its_references_being_deleted(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_a_table_can_be_made_anew_without_its_references_being_deleted(tmp_path:
     with opened(url) as database:
         migrate(database)
         with database.write_engine.begin() as connection:
-            connection.execute(text("INSERT INTO workspaces VALUES ('w', 'W', 'w', 1, 0, 0)"))
+            connection.execute(text("INSERT INTO workspaces VALUES ('w', 'W', 'w', 1, '{}', 0, 0)"))
             connection.execute(text("INSERT INTO budgets VALUES ('w', 'day', 1)"))
         migrate(database, steps(tmp_path, rename.replace('"workspaces"', '"workspaces", recreate="always"')))
         assert database.read_now(lambda one: one.execute(text("SELECT count(*) FROM budgets")).scalar_one()) == 1

@@ -106,6 +106,7 @@ workspaces: Final = Table(
     Column("name", String(200), nullable=False),
     Column("slug", String(100), nullable=False, unique=True),
     Column("in_rankings", Boolean, nullable=False),  # false: opted out of rankings and app pages
+    Column("settings", Text, nullable=False, server_default="{}"),  # JSON: description, default_provider_sort, ...
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
 )
@@ -286,4 +287,127 @@ usage: Final = Table(
     Column("latency_us", BigInteger, nullable=False),
     Column("generation_us", BigInteger, nullable=False),
     PrimaryKeyConstraint("bucket", "key_id", "workspace_id", "model_permaslug", "endpoint", "app_id", "public"),
+)
+
+# What an administrator adds to the shipped catalog or changes in it: a provider, a model or an endpoint, whole.
+catalog_entries: Final = Table(
+    "catalog_entries",
+    metadata,
+    Column("kind", String(16), nullable=False),  # provider, model, endpoint
+    Column("slug", String(200), nullable=False),  # an endpoint's: model slug, space, tag
+    Column("body", Text, nullable=False),  # JSON, as in the TOML file
+    Column("updated_at", BigInteger, nullable=False),
+    Column("updated_by", String(200), nullable=False),
+    PrimaryKeyConstraint("kind", "slug"),
+)
+
+# Providers' credentials, sealed.
+credentials: Final = Table(
+    "credentials",
+    metadata,
+    Column("id", String(36), primary_key=True),  # uuid
+    Column("provider", String(100), nullable=False, index=True),  # slug
+    Column("name", String(255)),
+    Column("label", String(64), nullable=False),  # masked
+    Column("sealed", Text, nullable=False),  # key id, nonce, AES-GCM: see accounts/sealing
+    Column("disabled", Boolean, nullable=False),
+    Column("is_fallback", Boolean, nullable=False),  # after the provider's other ones
+    Column("sort_order", Integer, nullable=False),
+    Column("workspace_id", String(36), ForeignKey("workspaces.id", ondelete="CASCADE")),  # null: all
+    Column("allowed_models", Text),  # JSON list; null: all
+    Column("allowed_api_key_hashes", Text),
+    Column("allowed_user_ids", Text),
+    Column("created_by", String(200), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+private_endpoints: Final = Table(
+    "private_endpoints",
+    metadata,
+    Column("id", String(36), primary_key=True),  # uuid
+    Column("workspace_id", String(36), ForeignKey("workspaces.id", ondelete="CASCADE")),  # null until activated
+    Column("model_permaslug", String(200), nullable=False),
+    Column("provider_slug", String(100), nullable=False),
+    Column("status", String(16), nullable=False),  # draft, active, disabled
+    Column("body", Text, nullable=False),  # JSON: upstream_model_id, base_url, pricing, declared_*
+    Column("checks", Text),  # JSON: of the last validation
+    Column("validated_at", BigInteger),  # of what it says now; null: not, or not any more
+    Column("idempotency_key", String(255), unique=True),
+    Column("request_hash", String(64)),  # SHA-256 of the body that the idempotency key came with
+    Column("created_by", String(200), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+guardrails: Final = Table(
+    "guardrails",
+    metadata,
+    Column("id", String(36), primary_key=True),  # uuid
+    Column("workspace_id", String(36), ForeignKey("workspaces.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("name", String(200), nullable=False),
+    Column("body", Text, nullable=False),  # JSON: allow lists, zdr, budget
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+# One guardrail a key.
+guardrail_keys: Final = Table(
+    "guardrail_keys",
+    metadata,
+    Column("key_id", Integer, ForeignKey("api_keys.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("guardrail_id", String(36), ForeignKey("guardrails.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("assigned_by", String(200), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+preset_versions: Final = Table(
+    "preset_versions",
+    metadata,
+    Column("workspace_id", String(36), ForeignKey("workspaces.id", ondelete="CASCADE"), nullable=False),
+    Column("slug", String(100), nullable=False),
+    Column("version", Integer, nullable=False),  # from 1; the highest counts
+    Column("preset_id", String(36), nullable=False),  # uuid, the same for all versions
+    Column("body", Text, nullable=False),  # JSON: name, description, config
+    Column("created_by", String(200), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("workspace_id", "slug", "version"),
+)
+
+# What all processes saw of an endpoint, by minute. Kept for three days.
+health_minutes: Final = Table(
+    "health_minutes",
+    metadata,
+    Column("endpoint", String(200), nullable=False),  # model slug, space, tag
+    Column("minute", BigInteger, nullable=False),  # seconds
+    Column("successes", BigInteger, nullable=False),
+    Column("failures", BigInteger, nullable=False),  # that count against uptime
+    Column("rate_limited", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    PrimaryKeyConstraint("endpoint", "minute"),
+    Index("ix_health_minutes_minute", "minute"),  # for retention
+)
+
+# How many successes fell into a logarithmic bucket of latency or of throughput, by minute.
+health_histograms: Final = Table(
+    "health_histograms",
+    metadata,
+    Column("endpoint", String(200), nullable=False),
+    Column("minute", BigInteger, nullable=False),  # seconds
+    Column("measure", String(12), nullable=False),  # latency, throughput
+    Column("bucket", Integer, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    PrimaryKeyConstraint("endpoint", "minute", "measure", "bucket"),
+    Index("ix_health_histograms_minute", "minute"),
+)
+
+# Endpoints and credentials that are not asked for a while, as all processes are told.
+health_pauses: Final = Table(
+    "health_pauses",
+    metadata,
+    Column("subject", String(240), primary_key=True),  # endpoint: model slug, space, tag; or credential: id
+    Column("until", BigInteger, nullable=False),
+    Column("failures", Integer, nullable=False),  # in a row: how long the next pause will be
+    Column("reason", String(40), nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
 )
