@@ -22,3 +22,5 @@ class Facts(NamedTuple):
     closed: bool = False  # its breaker lets nothing through now, or its Retry-After runs: not to be asked at all
     latency: Percentiles | None = None  # seconds, end to end
     throughput: Percentiles | None = None  # prompt tokens a second; p90: what 90 % of requests achieve at least
+    reason: Literal["rate_limited", "failing"] | None = None  # why it is closed
+    retry_after: float | None = None  # seconds until it may be asked again, where that is known
