@@ -7,14 +7,15 @@ LONGEST: Final = 300  # characters shown
 _READ: Final = 4_096  # characters looked at
 _REMOVED: Final = "[removed]"
 _WINDOW: Final = 8  # as many characters of a credential in a row give it away
-_PAGE: Final = re.compile(r"<\s*/?\s*(!doctype|html|head|body|title|script|style|center|div|h1|p)\b", re.IGNORECASE)
+_PAGE: Final = re.compile(r"<[ /]?(!doctype|html|head|body|title|script|style|center|div|h1|p)\b", re.IGNORECASE)
 _BEARER: Final = re.compile(r"\b(bearer|basic)\s+\S{8,}", re.IGNORECASE)
 _KEY_LIKE: Final = re.compile(
     r"(?<![A-Za-z0-9])(sk|pk|rk|pa|nk|al|gsk|csk|hf|fw|xai|jina|nvapi)[-_][A-Za-z0-9_*-]{8,}"  # by their beginnings
     r"|AIza[\w-]{8,}|ABSK[\w+/=-]{8,}|eyJ[\w.-]{8,}"
     r"|[*•…]{3}|\w\.{3,}\w"  # masked: the ends are shown
 )
-_OPAQUE: Final = re.compile(r"(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{24,}")
+# From the beginning of a run only: from every place in it, it would take the square of its length.
+_OPAQUE: Final = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{24,}")
 
 
 def is_page(text: str) -> bool:
