@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from math import inf, nan
 
 import pytest
 
@@ -136,6 +137,14 @@ def test_the_primary_without_fallbacks_is_the_first_that_may_be_asked() -> None:
             3,
         ),
         ({"a": (None, None), "b": (None, None), "c": (None, 0.0)}, {}, OverloadedError, "temporarily_unavailable", 1),
+        (
+            {"a": (None, 1e300), "b": (None, inf), "c": (None, nan)},
+            {},
+            OverloadedError,
+            "temporarily_unavailable",
+            86_400,
+        ),
+        ({"a": (None, -5.0), "b": (None, 9.0), "c": (None, 9.0)}, {}, OverloadedError, "temporarily_unavailable", 1),
         ({"b": ("rate_limited", 7.0)}, {"only": ["b"]}, RateLimitExceededError, "capacity_exhausted", 7),
         (
             {"b": ("rate_limited", 7.0)},

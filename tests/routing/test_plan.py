@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from catalog.models import endpoint, model
 from embedrouter.catalog.constraints import Constraints
 from embedrouter.catalog.models import DataPolicy, Endpoint, Model
-from embedrouter.errors import NotFoundError, OverloadedError
+from embedrouter.errors import NotFoundError, OverloadedError, RateLimitExceededError
 from embedrouter.routing.facts import Facts, Percentiles
 from embedrouter.routing.plan import Plan
 from routing.cases import no_draw, planned, tags
@@ -32,6 +32,8 @@ _FACTS = st.dictionaries(
         closed=st.sampled_from([False, False, False, True]),
         latency=_percentiles(),
         throughput=_percentiles(),
+        reason=st.sampled_from([None, "rate_limited", "failing"]),
+        retry_after=st.none() | st.floats(),
     ),
 )
 _PREFERENCES = st.fixed_dictionaries(
@@ -83,7 +85,10 @@ _DRAWS = st.floats(0, 1, exclude_max=True)
 def _plan(of: Model, preferences: dict[str, Any], facts: dict[str, Facts], draw: Any, **more: Any) -> Plan | None:
     try:
         return planned(of, preferences, facts, draw, **more)
-    except (NotFoundError, OverloadedError):
+    except NotFoundError:
+        return None
+    except (OverloadedError, RateLimitExceededError) as error:
+        assert error.retry_after in range(1, 86_401)  # noqa: PT017
         return None
 
 

@@ -21,6 +21,8 @@ from embedrouter.routing.preferences import ProviderPreferences
 from embedrouter.routing.variants import Variant, with_variant
 
 _MAX_HINTS: Final = 3  # slugs that name nobody and are told
+_SHORTEST_WAIT: Final = 1  # seconds; also where nobody gave a hint
+_LONGEST_WAIT: Final = 86_400
 _MAX_SHOWN: Final = 100  # characters of a caller's slug that an error repeats
 
 
@@ -89,7 +91,8 @@ def all_closed(
 ) -> EmbedRouterError:
     """All that may serve are not asked now. excluded: those that may not serve."""
     hints = [one.facts.retry_after for one in closed if one.facts.retry_after is not None]
-    wait = max(1, math.ceil(min(hints, default=1.0)))
+    wait = math.ceil(min([hint for hint in hints if math.isfinite(hint)], default=_SHORTEST_WAIT))
+    wait = min(max(wait, _SHORTEST_WAIT), _LONGEST_WAIT)
     at_capacity = all(one.facts.reason == "rate_limited" for one in closed)
     availability = _availability(
         "capacity_exhausted" if at_capacity else "temporarily_unavailable",
