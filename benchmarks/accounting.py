@@ -23,9 +23,10 @@ from common import HERE, Spread, announce, machine, model_folder, number, save, 
 from embedrouter.accounts import first
 from embedrouter.accounts.first import WORKSPACE
 from embedrouter.ledger import doctor, generations
+from embedrouter.ledger.attempts import Attempt, attempts_json
 from embedrouter.ledger.book import now
 from embedrouter.ledger.credits import ACCOUNT
-from embedrouter.ledger.generations import Attempt, Generation, Settlement, attempts_json
+from embedrouter.ledger.generations import Generation, Settlement
 from embedrouter.ledger.holds import Payer
 from embedrouter.store import Database, Writer
 from embedrouter.store.migrate import migrate

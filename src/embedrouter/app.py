@@ -41,11 +41,11 @@ from embedrouter.api.embeddings import embeddings_route
 from embedrouter.api.exchange import ClientGone
 from embedrouter.api.response_cache import ResponseCache
 from embedrouter.api.session import internal_routes
-from embedrouter.catalog.builtin import ALIASES, PROVIDER, SLUG, builtin_model
+from embedrouter.catalog.builtin import ALIASES, SLUG, builtin_model
 from embedrouter.catalog.catalog import Catalog
 from embedrouter.entrance import Entrance
 from embedrouter.errors import EmbedRouterError
-from embedrouter.gateway import Gateway
+from embedrouter.gateway import Gateway, Ways
 from embedrouter.keeper import Chore, Keeper
 from embedrouter.ledger.apps import AppBook
 from embedrouter.ledger.book import Instance, Ledger, now
@@ -54,7 +54,13 @@ from embedrouter.minilm import MiniLM
 from embedrouter.minilm.batcher import BatchStats
 from embedrouter.minilm.weights import TENSORS
 from embedrouter.providers.builtin import BuiltinProvider
+from embedrouter.providers.counting import Counting
+from embedrouter.providers.formats import FORMATS
+from embedrouter.providers.remote import Remote
+from embedrouter.providers.transport import Transport
 from embedrouter.providers.vector_cache import VectorCache
+from embedrouter.routing.execute import Executor
+from embedrouter.routing.health import Health
 from embedrouter.settings import Settings
 from embedrouter.store import Database, Writer
 from embedrouter.store.migrate import migrate
@@ -133,27 +139,31 @@ def open_store(settings: Settings) -> Store:
     return Store(database, writer, ring, first_key)
 
 
-def make_context(settings: Settings, store: Store, model: MiniLM) -> Context:
+def make_context(settings: Settings, store: Store, model: MiniLM | None) -> Context:
     """Everything the routes share. Raises SettingsError for a wrong alias."""
     instance = Instance(secrets.token_hex(8), platform.node()[:255], os.getpid(), now())
     ledger = Ledger(store.database, store.writer, instance)
-    served = builtin_model(_QUANTIZATION[model.engine.precision])
-    catalog = Catalog([served], {**dict.fromkeys(ALIASES, SLUG), **settings.model_aliases})
+    models = [] if model is None else [builtin_model(_QUANTIZATION[model.engine.precision])]
+    catalog = Catalog(models, {**dict.fromkeys(ALIASES if model else (), SLUG), **settings.model_aliases})
     apps = AppBook(store.database, store.writer)
     apps.load()
     vectors = VectorCache(settings.vector_cache_mib << 20) if settings.vector_cache_mib else None
-    gateway = Gateway(
-        catalog, {PROVIDER.slug: BuiltinProvider(model, vectors)}, ledger, timeout=settings.request_timeout_s
-    )
+    counting = Counting(model)
+    remote = Remote(Transport(), FORMATS)
+    executor = Executor(remote, Health(), counting.count, attempt_timeout=settings.attempt_timeout_s)
+    builtin = None if model is None else BuiltinProvider(model, vectors)
+    ways = Ways(builtin, executor, lambda _origin, _model, _endpoint: (), counting, instance.id)
+    gateway = Gateway(catalog, ways, ledger, timeout=settings.request_timeout_s)
     metrics = Metrics(
         {
             "version": __version__,
-            "engine": model.engine.name,
-            "precision": model.engine.precision,
+            "engine": model.engine.name if model else "none",
+            "precision": model.engine.precision if model else "none",
             "weights": TENSORS.sha256[:16],
         }
     )
-    _observe(model, metrics)
+    if model is not None:
+        _observe(model, metrics)
     _observe_writer(store.writer, metrics)
     responses = ResponseCache(settings.response_cache_mib << 20) if settings.response_cache_mib else None
     _observe_cache("response", "answer", responses, metrics)
@@ -202,7 +212,9 @@ def make_app(context: Context) -> Litestar:
         try:
             yield
         finally:
-            context.model.close(context.settings.drain_s)
+            if context.model is not None:
+                context.model.close(context.settings.drain_s)
+            await context.gateway.close()
             keeper.close(5.0)
             reception.close()
             with suppress(EmbedRouterError):  # then others find this process dead, and release what it held

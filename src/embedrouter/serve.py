@@ -35,8 +35,9 @@ def run(settings: Settings, say: Callable[[str], None]) -> None:
     logs.set_up(settings.log_format)
     _require_free(settings.host, settings.port)
     store = open_store(settings)
-    model = load_model(settings)
-    _warm_up(model)
+    model = load_model(settings) if settings.builtin else None
+    if model is not None:
+        _warm_up(model)
     context = make_context(settings, store, model)
     setup_token = setup_link(store.writer)
     uvloop.run(_serve(context, store.first_key, setup_token, say))
@@ -98,7 +99,7 @@ async def _announce(context: Context, first_key: FirstKey, setup_token: str | No
     say(_banner(f"http://{_url_host(host)}:{port}", first_key, setup, context.model))
 
 
-def _banner(url: str, first_key: FirstKey, setup: str | None, model: MiniLM) -> str:
+def _banner(url: str, first_key: FirstKey, setup: str | None, model: MiniLM | None) -> str:
     if first_key.secret is not None:
         key, header = first_key.secret, f"'Authorization: Bearer {first_key.secret}'"
     else:
@@ -107,10 +108,14 @@ def _banner(url: str, first_key: FirstKey, setup: str | None, model: MiniLM) -> 
     first_link = (
         "" if setup is None else f"  setup    {setup}\n           makes the first administrator, within 24 hours\n"
     )
+    if model is None:
+        serves, engine = "the models of its catalog", "none; the built-in model is switched off"
+    else:
+        serves, engine = SLUG, f"{model.engine.reason}; {model.engine.workers} worker threads"
     body = f'{{"model": "{SLUG}", "input": "Hello, world"}}'
     return (
-        f"\nembedrouter serves {SLUG}\n"
-        f"  engine   {model.engine.reason}; {model.engine.workers} worker threads\n"
+        f"\nembedrouter serves {serves}\n"
+        f"  engine   {engine}\n"
         f"  address  {url}/api/v1\n"
         f"  docs     {url}/docs\n"
         f"  key      {key}\n"

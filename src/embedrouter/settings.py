@@ -41,6 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8000
     data_dir: Path = msgspec.field(default_factory=lambda: _xdg("XDG_DATA_HOME", ".local/share"))
     cache_dir: Path = msgspec.field(default_factory=lambda: _xdg("XDG_CACHE_HOME", ".cache"))
+    builtin: bool = True  # serve the built-in model; without it the process only routes, and stays small
     model_dir: Path | None = None  # a folder that holds the weights; else the cache, the hub, the package
     offline: bool = False  # never reach for the network, not even for missing weights
     engine: EngineName = "auto"
@@ -65,6 +66,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_wait_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 10.0  # a queue that takes longer refuses what comes
     body_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 30.0
     request_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 300.0
+    attempt_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 60.0  # of one call to one provider
     drain_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 30.0  # how long SIGTERM waits for what was accepted
     public_url: str | None = None  # where people reach the pages, if a proxy is before them: https://embed.example.org
     trust_proxy: bool = False  # believe X-Forwarded-For (its last address) and X-Forwarded-Proto

@@ -18,10 +18,10 @@ from embedrouter.accounts.keys import ApiKey, KeyChange, NewKey
 from embedrouter.api.answers import Encoded
 from embedrouter.api.response_cache import Key, ResponseCache, Ticket, ttl_of
 from embedrouter.catalog.builtin import builtin_model
-from embedrouter.gateway import Source
 from embedrouter.ledger import doctor
 from embedrouter.ledger.book import now
 from embedrouter.store import Database, Writer
+from embedrouter.work import Source
 from server import EMBEDDINGS, MODEL, Answer, Server, cl100k, eventually, sentences, shared
 
 _CACHE = {"X-OpenRouter-Cache": "true"}

@@ -13,11 +13,12 @@ from embedrouter.accounts import first, keys
 from embedrouter.accounts.keys import ApiKey, NewKey, digest_of, new_secret
 from embedrouter.accounts.ring import KeyRing
 from embedrouter.ledger import generations, holds
+from embedrouter.ledger.attempts import Attempt, attempts_json
 from embedrouter.ledger.credits import ACCOUNT, Balance, Credit
 from embedrouter.ledger.credits import add as add_credit
 from embedrouter.ledger.credits import balance as balance_of
 from embedrouter.ledger.doctor import Finding, examine
-from embedrouter.ledger.generations import Attempt, Generation, Settlement, attempts_json
+from embedrouter.ledger.generations import Generation, Settlement
 from embedrouter.ledger.holds import Hold, Payer
 from embedrouter.periods import Period, start_of
 from embedrouter.settings import Durability

@@ -4,10 +4,11 @@ import random
 from collections import Counter
 from math import inf, nan
 
+import msgspec
 import pytest
 
 from catalog.models import endpoint, model
-from embedrouter.catalog.models import Model
+from embedrouter.catalog.models import Model, Provider
 from embedrouter.errors import EmbedRouterError, OverloadedError, RateLimitExceededError
 from embedrouter.routing.facts import Facts
 from routing.cases import no_draw, planned, rising, tags
@@ -173,3 +174,12 @@ def test_where_nobody_is_to_be_asked_the_caller_learns_when_to_come_back(
     assert (availability["code"], availability["retryable"], availability["retry_after"]) == (code, True, wait)
     assert availability["affected_providers"] == sorted(tag.upper() for tag in closed)
     assert ("excluded_by" in availability) == bool(preferences)
+
+
+def test_the_built_in_model_counts_as_free_whatever_it_charges() -> None:
+    here = Provider(slug="builtin", name="Builtin", wire="builtin")
+    own = msgspec.structs.replace(endpoint("builtin/bf16", 10**9), provider=here)
+    both = model("a/b", endpoint("cheap", 1), own)
+    for draw in (0.0, 0.5, 0.999):
+        assert tags(planned(both, draw=draw))[0] == "builtin/bf16"
+    assert tags(planned(both, {"sort": "price"}))[0] == "cheap"  # what the caller pays decides, if he asks

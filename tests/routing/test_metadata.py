@@ -3,7 +3,7 @@ import pytest
 from openrouter.components import OpenRouterMetadata
 
 from catalog.models import endpoint, model
-from embedrouter.ledger.generations import Attempt
+from embedrouter.ledger.attempts import Attempt
 from embedrouter.routing.metadata import router_metadata
 from routing.cases import planned
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from embedrouter.accounts.keys import ApiKey
 from embedrouter.accounts.ring import KeyRing
+from embedrouter.catalog.constraints import FREE, Constraints
 from embedrouter.errors import AuthenticationError, PermissionDeniedError
 from embedrouter.ledger.credits import ACCOUNT
 from embedrouter.ledger.holds import Payer
@@ -16,6 +17,7 @@ class Caller(NamedTuple):
     key: ApiKey
     payer: Payer
     public: bool  # counts in rankings
+    constraints: Constraints = FREE  # of its workspace and its guardrails
 
     def require_inference(self) -> None:
         """Raise PermissionDeniedError for a management key."""

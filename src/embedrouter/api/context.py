@@ -26,7 +26,7 @@ class Context:
     gatekeeper: Gatekeeper
     ledger: Ledger
     apps: AppBook
-    model: MiniLM
+    model: MiniLM | None  # None: the built-in one is switched off
     gateway: Gateway
     metrics: Metrics
     responses: ResponseCache | None  # None: the cache is off

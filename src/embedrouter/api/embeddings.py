@@ -12,7 +12,7 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
 from embedrouter.accounts.caller import Caller
-from embedrouter.api.answers import SMALL, Encoded, again_json, embeddings_json
+from embedrouter.api.answers import SMALL, Asked, Encoded, again_json, embeddings_json
 from embedrouter.api.attribution import claim_of
 from embedrouter.api.auth import INFERENCE_CHECKED_ITSELF, authenticate
 from embedrouter.api.body import decode, read_body
@@ -22,12 +22,13 @@ from embedrouter.api.inputs import normalise
 from embedrouter.api.problems import answer_of, unforeseen
 from embedrouter.api.response_cache import Hit, Ticket, ticket_of
 from embedrouter.api.schemas import EmbeddingsRequest
+from embedrouter.api.timing import Timing
 from embedrouter.errors import EmbedRouterError, InvalidRequestError, MethodNotAllowedError
-from embedrouter.gateway import EmbedRequest, EmbedResult, Origin, Source, new_generation_id
 from embedrouter.ledger.apps import AppClaim
 from embedrouter.minilm.windows import LongInput
 from embedrouter.routing.preferences import ProviderPreferences
 from embedrouter.telemetry.logs import event
+from embedrouter.work import EmbedRequest, EmbedResult, Origin, Source, new_generation_id
 
 log = logging.getLogger("embedrouter.access")
 
@@ -75,8 +76,10 @@ async def _answer(exchange: Exchange, context: Context) -> Answer:
         if hit is not None:
             answer = await _again(exchange, context, wanted, hit, origin)
         else:
+            received = time.perf_counter()
             result, encoded = await _served(exchange, context, wanted, origin)
             tokens = result.prompt_tokens
+            headers["Server-Timing"] = _timed(context, started, received, result)
             answer = _answered(context, result, encoded, headers, ticket)
         status = answer.status
     except ClientGone:
@@ -129,6 +132,7 @@ def _origin(
         external_user=_short(wanted.user, 256),
         session_id=_short(wanted.session_id, 256) or _short(exchange.header(b"x-session-id"), 256),
         request_id=_short(exchange.header(b"x-request-id"), 128),
+        hops=exchange.header(b"x-embedrouter-hop"),
     )
 
 
@@ -148,14 +152,15 @@ async def _served(
     exchange: Exchange, context: Context, wanted: EmbeddingsRequest, origin: Origin
 ) -> tuple[EmbedResult, Encoded]:
     call = await _call(exchange, context, wanted)
-    as_base64 = wanted.encoding_format == "base64"
+    metadata = (exchange.header(b"x-openrouter-metadata") or "").strip().lower() in {"enabled", "true", "1"}
+    asked = Asked(wanted.encoding_format == "base64", wanted.model if metadata else None)
 
     async def present(result: EmbedResult) -> Encoded:
         started = time.perf_counter()
         if len(result.vectors) <= SMALL:
-            encoded = embeddings_json(result, origin.generation_id, as_base64=as_base64)
+            encoded = embeddings_json(result, origin.generation_id, asked)
         else:
-            encoded = await asyncio.to_thread(embeddings_json, result, origin.generation_id, as_base64=as_base64)
+            encoded = await asyncio.to_thread(embeddings_json, result, origin.generation_id, asked)
         context.metrics.stages["encode"].observe(time.perf_counter() - started)
         return encoded
 
@@ -178,6 +183,7 @@ async def _call(exchange: Exchange, context: Context, wanted: EmbeddingsRequest)
         dimensions=wanted.dimensions,
         preferences=wanted.provider or _NO_PREFERENCES,
         parameters=wanted.sent_parameters(),
+        input_type=wanted.input_type,
         prompt=orjson.dumps(inputs).decode() if context.settings.store_prompts else None,
     )
 
@@ -192,6 +198,14 @@ async def _again(exchange: Exchange, context: Context, wanted: EmbeddingsRequest
 
     body = await context.gateway.repeat(source, origin, present, prompt)
     return Answer(200, body, {"X-Generation-Id": origin.generation_id, **hit.headers})
+
+
+def _timed(context: Context, started: float, received: float, result: EmbedResult) -> str:
+    settled = time.perf_counter() - result.asked_at - result.provider_seconds
+    timing = Timing(received - started, result.asked_at - received, result.provider_seconds, settled)
+    for part, seconds in zip(context.metrics.parts, timing, strict=True):
+        part.observe(seconds)
+    return timing.header()
 
 
 def _answered(

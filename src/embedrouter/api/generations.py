@@ -12,7 +12,7 @@ from embedrouter.api.auth import ANY_KEY, caller_of
 from embedrouter.api.context import Context
 from embedrouter.errors import NotFoundError
 from embedrouter.ledger import generations
-from embedrouter.ledger.generations import Attempt
+from embedrouter.ledger.attempts import Attempt
 from embedrouter.money import usd
 from embedrouter.periods import iso
 

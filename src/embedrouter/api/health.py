@@ -9,6 +9,8 @@ from litestar import Response, get, head
 from embedrouter.api.auth import PUBLIC
 from embedrouter.api.context import Context
 from embedrouter.errors import EmbedRouterError
+from embedrouter.minilm import MiniLM
+from embedrouter.minilm.pipeline import Pipeline
 from embedrouter.telemetry.metrics import CONTENT_TYPE
 
 _RECENT: Final = 10.0  # seconds within which the model's last answer counts as recent
@@ -24,8 +26,11 @@ async def health() -> dict[str, str]:
 @get("/ready", summary="Can the model answer?", tags=["Health"], operation_id="ready", opt=PUBLIC)
 async def ready(context: Context) -> Response[dict[str, Any]]:
     """200 if the model answered in the last 10 s or answers a probe now, else 503 with the reason."""
-    problem = "draining" if context.draining else await _probe(context)
-    model, batcher = context.model, context.model.pipeline.batcher
+    problem = "draining" if context.draining else await _problem(context.model)
+    model = context.model
+    if model is None:
+        return Response({"status": problem or "ready", "engine": None}, status_code=503 if problem else 200)
+    batcher = model.pipeline.batcher
     body = {
         "status": problem or "ready",
         "engine": model.engine.name,
@@ -45,7 +50,7 @@ async def health_head() -> None:
 @head("/ready", include_in_schema=False, opt=PUBLIC)
 async def ready_head(context: Context) -> Response[None]:
     """For load balancers that ask with HEAD: the same status as GET."""
-    problem = "draining" if context.draining else await _probe(context)
+    problem = "draining" if context.draining else await _problem(context.model)
     return Response(None, status_code=503 if problem else 200)
 
 
@@ -62,9 +67,12 @@ async def metrics(context: Context) -> Response[bytes]:
     return Response(context.metrics.render(), media_type=CONTENT_TYPE)
 
 
-async def _probe(context: Context) -> str | None:
-    """None if the model answered recently or does now, else what is wrong."""
-    pipeline = context.model.pipeline
+async def _problem(model: MiniLM | None) -> str | None:
+    """None if the model answered recently or does now, or is not wanted; else what is wrong."""
+    return None if model is None else await _probe(model.pipeline)
+
+
+async def _probe(pipeline: Pipeline) -> str | None:
     if not pipeline.alive:
         return "the tokenizer thread is dead"
     if pipeline.batcher.live_workers == 0:

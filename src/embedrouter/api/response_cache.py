@@ -17,8 +17,8 @@ import msgspec
 
 from embedrouter.api.answers import Encoded
 from embedrouter.api.exchange import Exchange
-from embedrouter.gateway import Source
 from embedrouter.lru import LruCache
+from embedrouter.work import Source
 
 DEFAULT_TTL: Final = 300  # seconds
 LONGEST_TTL: Final = 86_400

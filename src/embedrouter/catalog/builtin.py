@@ -7,7 +7,7 @@ from embedrouter.minilm.facts import DIMENSIONS, HUGGING_FACE_ID, MAX_INPUT
 
 SLUG: Final = "sentence-transformers/all-minilm-l6-v2"
 ALIASES: Final = (HUGGING_FACE_ID, "all-minilm-l6-v2")
-PROVIDER: Final = Provider(slug="builtin", name="Builtin")
+PROVIDER: Final = Provider(slug="builtin", name="Builtin", wire="builtin")
 
 # All accepted and checked; an embedding generates no tokens, so they change nothing.
 PARAMETERS: Final = (

@@ -31,9 +31,13 @@ class Catalog:
         found = {e.provider.slug: e.provider for model in self.models for e in model.endpoints}
         return tuple(found[slug] for slug in sorted(found))
 
+    def get(self, name: str) -> Model | None:
+        """The model of a name, if there is one."""
+        return self._by_name.get(name.lower())
+
     def find(self, name: str) -> Model:
         """The model of a name. Raises NotFoundError with the availability that OpenRouter's clients read."""
-        model = self._by_name.get(name.lower())
+        model = self.get(name)
         if model is None:
             shown = name[:_MAX_SHOWN]
             raise NotFoundError(

@@ -26,7 +26,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
 
     slug: str
     name: str
-    wire: str = "builtin"  # the wire format: a key of `embedrouter.providers.formats.FORMATS`, or builtin
+    wire: str = "openai"  # the wire format: a key of `embedrouter.providers.formats.FORMATS`, or builtin
     base_url: str | None = None  # with {names} of `options`; None for the built-in one
     options: dict[str, str] = {}  # what its URL needs to know: account id, API version, region
     needs_credential: bool = False  # disabled until there is one

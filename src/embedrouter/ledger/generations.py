@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-import orjson
 from sqlalchemy import Connection, RowMapping, case, delete, insert, select
 
 from embedrouter.errors import OverloadedError
@@ -15,17 +14,6 @@ from embedrouter.store.statement import Into
 from embedrouter.store.tables import generation_contents, generations, ledger, spending, usage
 
 BUCKET: Final = 900  # seconds of a row of `usage`: fits the days of every time zone
-
-
-class Attempt(NamedTuple):
-    """One try at one endpoint."""
-
-    provider_name: str
-    endpoint: str  # tag
-    model_permaslug: str
-    status: int | None  # HTTP; None if it never answered
-    latency_us: int
-    is_byok: bool = False
 
 
 class Generation(NamedTuple):
@@ -70,11 +58,6 @@ class Settlement(NamedTuple):
     hold: Hold | None = None  # that was granted
     prompt: str | None = None  # JSON
     asked: Hold | None = None  # that was not asked for yet: granted or refused with the settlement
-
-
-def attempts_json(attempts: Sequence[Attempt]) -> str:
-    """As they are kept in the row."""
-    return orjson.dumps([attempt._asdict() for attempt in attempts]).decode()
 
 
 def settle(batch: Batch, settlements: Sequence[Settlement]) -> Sequence[Exception | None]:

@@ -57,7 +57,12 @@ def _sort_of(preferences: ProviderPreferences, constraints: Constraints, variant
 
 
 def _key(sort: Strategy, preferences: ProviderPreferences) -> Callable[[Candidate], Key]:
-    return _SORTS[sort] if sort in _SORTS else lambda one: (*_rank(one, preferences), *_by_price(one))
+    return _SORTS[sort] if sort in _SORTS else lambda one: (*_rank(one, preferences), _paid(one), one.endpoint.tag)
+
+
+def _paid(one: Candidate) -> int:
+    """What the installation pays for a token: nothing to itself, whatever it charges."""
+    return 0 if one.endpoint.provider.wire == "builtin" else one.endpoint.price.prompt
 
 
 def _by_price(one: Candidate) -> Key:
@@ -113,11 +118,11 @@ def _rank(one: Candidate, preferences: ProviderPreferences) -> tuple[bool, ...]:
 
 def _drawn(by_price: Sequence[Candidate], draw: Callable[[], float]) -> int:
     """An index, with weight 1 / price². No price is infinitely far below any: the free ones share the draw."""
-    cheapest = by_price[0].endpoint.price.prompt
+    cheapest = _paid(by_price[0])
     if cheapest == 0:
-        weights = [1.0 for one in by_price if one.endpoint.price.prompt == 0]
+        weights = [1.0 for one in by_price if _paid(one) == 0]
     else:
-        weights = [(cheapest / one.endpoint.price.prompt) ** 2 for one in by_price]
+        weights = [(cheapest / _paid(one)) ** 2 for one in by_price]
     left = draw() * sum(weights)
     for index, weight in enumerate(weights):
         left -= weight

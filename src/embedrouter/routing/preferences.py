@@ -1,12 +1,8 @@
 """The request's `provider` object, as it is decoded; `plan` obeys it."""
 
-from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import msgspec
-
-from embedrouter.catalog.models import Endpoint, Model
-from embedrouter.routing.facts import Facts
 
 Slugs = Annotated[list[str], msgspec.Meta(max_length=100)]
 Cutoff = float | dict[Literal["p50", "p75", "p90", "p99"], float | None]
@@ -48,13 +44,3 @@ class ProviderPreferences(msgspec.Struct, frozen=True, kw_only=True):
     max_price: MaxPrice | None = None
     preferred_min_throughput: Cutoff | None = None
     preferred_max_latency: Cutoff | None = None
-
-
-def permitted(model: Model, preferences: ProviderPreferences, parameters: Iterable[str]) -> list[Endpoint]:
-    """The endpoints of `model` that the preferences leave, in the order to try them, never empty.
-
-    parameters: names of the parameters the request carries. Raises NotFoundError with what excluded whom.
-    """
-    from embedrouter.routing.plan import plan  # it reads preferences
-
-    return list(plan(model, preferences, parameters=parameters, facts=lambda _: Facts()).endpoints)

@@ -46,6 +46,7 @@ REJECTS: Final = (
     "server",
     "client_closed",
 )
+PARTS: Final = ("receive", "route", "provider", "settle")
 STAGES: Final = ("decode", "tokenize", "queue", "compute", "encode")
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -81,6 +82,14 @@ class Metrics:
             registry=registry,
         )
         self.stages = {stage: stages.labels(stage) for stage in STAGES}
+        parts = Histogram(
+            "embedrouter_part_seconds",
+            "Time of an answered request by part; all but the provider's is our own overhead.",
+            ["part"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.parts = [parts.labels(part) for part in PARTS]
         self.batch_size = Histogram(
             "embedrouter_batch_sequences", "Sequences in a computed batch.", buckets=_SIZES, registry=registry
         )
