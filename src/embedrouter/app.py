@@ -42,7 +42,7 @@ from embedrouter.api.exchange import ClientGone
 from embedrouter.api.response_cache import ResponseCache
 from embedrouter.api.session import internal_routes
 from embedrouter.catalog.builtin import ALIASES, SLUG, builtin_model
-from embedrouter.catalog.catalog import Catalog
+from embedrouter.catalog_keeper import CatalogKeeper
 from embedrouter.entrance import Entrance
 from embedrouter.errors import EmbedRouterError
 from embedrouter.gateway import Gateway, Ways
@@ -140,11 +140,16 @@ def open_store(settings: Settings) -> Store:
 
 
 def make_context(settings: Settings, store: Store, model: MiniLM | None) -> Context:
-    """Everything the routes share. Raises SettingsError for a wrong alias."""
+    """Everything the routes share. Raises CatalogError, SettingsError for a wrong catalog or alias."""
     instance = Instance(secrets.token_hex(8), platform.node()[:255], os.getpid(), now())
     ledger = Ledger(store.database, store.writer, instance)
-    models = [] if model is None else [builtin_model(_QUANTIZATION[model.engine.precision])]
-    catalog = Catalog(models, {**dict.fromkeys(ALIASES if model else (), SLUG), **settings.model_aliases})
+    catalog = CatalogKeeper(
+        store.database,
+        builtin=None if model is None else builtin_model(_QUANTIZATION[model.engine.precision]),
+        aliases={**dict.fromkeys(ALIASES if model else (), SLUG), **settings.model_aliases},
+        file=settings.catalog,
+        data_dir=settings.data_dir,
+    )
     apps = AppBook(store.database, store.writer)
     apps.load()
     vectors = VectorCache(settings.vector_cache_mib << 20) if settings.vector_cache_mib else None
@@ -153,7 +158,8 @@ def make_context(settings: Settings, store: Store, model: MiniLM | None) -> Cont
     executor = Executor(remote, Health(), counting.count, attempt_timeout=settings.attempt_timeout_s)
     builtin = None if model is None else BuiltinProvider(model, vectors)
     ways = Ways(builtin, executor, lambda _origin, _model, _endpoint: (), counting, instance.id)
-    gateway = Gateway(catalog, ways, ledger, timeout=settings.request_timeout_s)
+    gateway = Gateway(catalog.loaded.catalog, ways, ledger, timeout=settings.request_timeout_s)
+    catalog.watcher = gateway.serve_from
     metrics = Metrics(
         {
             "version": __version__,
@@ -178,6 +184,7 @@ def make_context(settings: Settings, store: Store, model: MiniLM | None) -> Cont
         apps=apps,
         model=model,
         gateway=gateway,
+        catalog=catalog,
         metrics=metrics,
         responses=responses,
     )
@@ -187,6 +194,7 @@ def make_keeper(context: Context, reception: Reception) -> Keeper:
     """What the process does beside its requests."""
     chores = [
         Chore("taking in changed keys", 0.5, context.ring.load),
+        Chore("taking in a changed catalog", 0.5, context.catalog.reload),
         Chore("showing that this process lives", 1.0, context.ledger.beat),
         Chore("moving SQLite's WAL into its file", 1.0, context.database.checkpoint),
         Chore("forgetting ended sessions", 600.0, reception.tidy),

@@ -7,7 +7,10 @@ and say what would be right. They never carry anything internal.
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
+
+_TOLD = 5  # problems of a catalog in one message
+_LISTED = 100  # and in its metadata
 
 
 class EmbedRouterError(Exception):
@@ -148,6 +151,27 @@ class WeightsError(EmbedRouterError):
 
 class SettingsError(EmbedRouterError, ValueError):
     """A flag, variable or line of the configuration is unknown or wrong."""
+
+
+class CatalogProblem(NamedTuple):
+    """What is wrong with one entry of the catalog, and what would be right."""
+
+    entry: str  # which one, and where it is stated
+    field: str  # may be empty
+    message: str
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in self if part)
+
+
+class CatalogError(InvalidRequestError):
+    """The catalog does not hold together, so nothing of the change takes effect."""
+
+    def __init__(self, problems: Sequence[CatalogProblem]) -> None:
+        told = "; ".join(map(str, problems[:_TOLD]))
+        more = f"; and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""
+        super().__init__(told + more, metadata={"problems": [problem._asdict() for problem in problems[:_LISTED]]})
+        self.problems = tuple(problems)
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

@@ -68,6 +68,10 @@ class Gateway:
         self._timeout = timeout
         self._suspects: dict[int, float] = {}  # key id: time.monotonic() of its last refusal or departure
 
+    def serve_from(self, catalog: Catalog) -> None:
+        """Take another catalog for what begins from now on."""
+        self.catalog = catalog
+
     async def embed(
         self, request: EmbedRequest, origin: Origin, present: Callable[[EmbedResult], Awaitable[T]]
     ) -> tuple[EmbedResult, T]:

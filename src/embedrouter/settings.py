@@ -61,6 +61,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     keep_prompts_days: Annotated[int, msgspec.Meta(ge=0)] = 90
     keep_usage_days: Annotated[int, msgspec.Meta(ge=0)] = 0
     model_aliases: dict[str, str] = {}
+    catalog: Path | None = None  # a TOML file of providers, models and endpoints; else catalog.toml in the data folder
     max_body_mib: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 32
     max_queued_tokens: Annotated[int, msgspec.Meta(ge=8192)] = 2_000_000
     max_wait_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 10.0  # a queue that takes longer refuses what comes

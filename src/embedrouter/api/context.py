@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from embedrouter.accounts.caller import Gatekeeper
 from embedrouter.accounts.ring import KeyRing
 from embedrouter.api.response_cache import ResponseCache
+from embedrouter.catalog_keeper import CatalogKeeper
 from embedrouter.errors import OverloadedError
 from embedrouter.gateway import Gateway
 from embedrouter.ledger.apps import AppBook
@@ -28,6 +29,7 @@ class Context:
     apps: AppBook
     model: MiniLM | None  # None: the built-in one is switched off
     gateway: Gateway
+    catalog: CatalogKeeper
     metrics: Metrics
     responses: ResponseCache | None  # None: the cache is off
     draining: bool = field(default=False)

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from embedrouter.catalog.models import DataPolicy, Endpoint, Model, Price, Provider
-from embedrouter.minilm.facts import DIMENSIONS, HUGGING_FACE_ID, MAX_INPUT
+from embedrouter.catalog.models import DataPolicy, Endpoint, Model, Price, Provider, Space
+from embedrouter.minilm.facts import DIMENSIONS, HUGGING_FACE_ID, MAX_INPUT, REVISION
 
 SLUG: Final = "sentence-transformers/all-minilm-l6-v2"
 ALIASES: Final = (HUGGING_FACE_ID, "all-minilm-l6-v2")
@@ -54,4 +54,5 @@ def builtin_model(quantization: str) -> Model:
         context_length=MAX_INPUT,
         dimensions=DIMENSIONS,
         endpoints=(endpoint,),
+        space=Space(revision=REVISION, dimensions=DIMENSIONS, pooling="mean"),
     )

@@ -30,6 +30,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str | None = None  # with {names} of `options`; None for the built-in one
     options: dict[str, str] = {}  # what its URL needs to know: account id, API version, region
     needs_credential: bool = False  # disabled until there is one
+    credential_env: str | None = None  # the variable that may hold one
     allow_private: bool = False  # an administrator allowed its host to be in a private network
     privacy_policy_url: str | None = None
     terms_of_service_url: str | None = None
