@@ -38,6 +38,8 @@ Vectors = NDArray[np.float32]
 _COMMAND = str(Path(sys.executable).with_name("embedrouter"))
 # A machine's own choice of where the weights are and what computes stays; nothing else leaks into a test's server.
 _KEPT = {f"EMBEDROUTER_{name}" for name in ("CACHE_DIR", "MODEL_DIR", "OFFLINE", "ENGINE", "PRECISION", "THREADS")}
+# Our settings, and credentials of providers, with which more models would be served.
+_OWN = re.compile("^EMBEDROUTER_|_API_KEY$|_API_TOKEN$|^AWS_BEARER_")
 _TEXT = (
     "time year people way day man thing woman life child world school state family student group country problem hand "
     "part place case week company system program question work number night point home water room mother area money"
@@ -242,7 +244,7 @@ def free_port() -> int:
 
 def environment(**settings: Any) -> dict[str, str]:
     """This process's environment without its embedrouter settings, but with these: `max_body_mib=1`."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("EMBEDROUTER_") or k in _KEPT}
+    kept = {k: v for k, v in os.environ.items() if not _OWN.search(k) or k in _KEPT}
     return kept | {f"EMBEDROUTER_{name.upper()}": str(value) for name, value in settings.items()}
 
 

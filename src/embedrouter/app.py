@@ -34,6 +34,7 @@ from embedrouter.api import (
     models,
     problems,
 )
+from embedrouter.api import catalog as catalog_routes
 from embedrouter.api import credits as credit_routes
 from embedrouter.api.auth import Guard, check_rules
 from embedrouter.api.context import Context
@@ -76,6 +77,17 @@ _API = (
     models.get_model,
     models.list_endpoints,
     models.list_providers,
+    catalog_routes.get_catalog,
+    catalog_routes.validate_catalog,
+    catalog_routes.get_provider,
+    catalog_routes.put_provider,
+    catalog_routes.delete_provider,
+    catalog_routes.get_model,
+    catalog_routes.put_model,
+    catalog_routes.delete_model,
+    catalog_routes.get_endpoint,
+    catalog_routes.put_endpoint,
+    catalog_routes.delete_endpoint,
     keys.list_keys,
     keys.create_key,
     keys.get_key,

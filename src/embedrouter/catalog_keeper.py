@@ -59,8 +59,10 @@ class CatalogKeeper:
         data_dir: Path,
         stored: Callable[[str], bool] = no_credentials,
         environ: Mapping[str, str] = os.environ,
+        mending: bool = False,
     ) -> None:
-        """file: the operator's choice, else catalog.toml in data_dir. stored: whether a provider has a credential there.
+        """file: the operator's choice, else catalog.toml in data_dir. stored: whether a provider has a credential.
+        mending: what does not hold together is remembered as `broken`, for who is about to change it.
 
         Raises SettingsError, CatalogError, StoreUnavailableError.
         """
@@ -76,7 +78,14 @@ class CatalogKeeper:
         self._stamp = _stamp(path)  # of the file that holds
         self._operators = _read(path)
         self.snapshot: Snapshot = database.read_now(snapshot)
-        self.loaded: Loaded = self.attempt(self.snapshot.rows)
+        self.broken: CatalogError | None = None
+        try:
+            self.loaded: Loaded = self.attempt(self.snapshot.rows)
+        except CatalogError as error:
+            if not mending:
+                raise
+            self.broken = error
+            self.loaded = self.attempt(())
         self.watcher: Callable[[Catalog], None] = lambda _: None
         self._seen = _Seen(self.snapshot.revision, self._stamp, self._ready_ones())
 
@@ -92,7 +101,7 @@ class CatalogKeeper:
             try:
                 self.loaded = self._renewed(taken.rows, path, seen)
             except CatalogError as error:
-                log.error("the catalog stays as it was: %s", error.message)  # noqa: TRY400 (the message says all)
+                log.error("the catalog stays as it was: %s", error.message)
                 return
             self.snapshot = taken
             self._seen = self._seen._replace(ready=self._ready_ones())
@@ -108,7 +117,7 @@ class CatalogKeeper:
                 found = self.attempt(rows)
             except (CatalogError, SettingsError) as error:
                 self._operators = before
-                log.error("the catalog's file is not taken in: %s", error.message)  # noqa: TRY400
+                log.error("the catalog's file is not taken in: %s", error.message)
             else:
                 self._stamp = seen.file
                 return found

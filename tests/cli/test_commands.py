@@ -44,7 +44,9 @@ def test_the_commands_are_the_documented_ones() -> None:
         "keys", "keys create", "keys list", "keys show", "keys update", "keys disable", "keys enable", "keys delete",
         "credits", "credits show", "credits add", "credits adjust", "credits ledger", "credits budget",
         "users", "users list", "users create", "users disable", "users enable", "users role", "users delete",
-        "users password", "users link", "usage", "db", "db status", "db migrate", "db version", "doctor", "backup",
+        "users password", "users link", "usage", "catalog",
+        "catalog list", "catalog show", "catalog set", "catalog remove", "catalog check", "catalog export",
+        "db", "db status", "db migrate", "db version", "doctor", "backup",
     }  # fmt: skip
 
 

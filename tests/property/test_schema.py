@@ -26,6 +26,13 @@ _OPERATIONS = [
     ("GET", "/api/v1/model/{author}/{slug}"),
     ("GET", "/api/v1/models/{author}/{slug}/endpoints"),
     ("GET", "/api/v1/providers"),
+    ("GET", "/api/v1/catalog"),
+    ("POST", "/api/v1/catalog/validate"),
+    *(
+        (method, f"/api/v1/catalog/{path}")
+        for method in ("GET", "PUT", "DELETE")
+        for path in ("providers/{slug}", "models/{author}/{slug}", "endpoints")
+    ),
     ("GET", "/api/v1/keys"),
     ("POST", "/api/v1/keys"),
     ("GET", "/api/v1/keys/{hash}"),

@@ -16,9 +16,11 @@ from litestar.types import ControllerRouterHandler
 from embedrouter import __version__
 from embedrouter.api.analytics import QueryBody
 from embedrouter.api.auth import PUBLIC, Access, rules
+from embedrouter.api.catalog import CatalogDocument
 from embedrouter.api.credits import AddCredit
 from embedrouter.api.keys import CreateKey, UpdateKey
 from embedrouter.api.schemas import EmbeddingsRequest
+from embedrouter.catalog.entries import EndpointEntry, ModelEntry, ProviderEntry
 from embedrouter.errors import NotFoundError
 
 ASSETS: Final = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
@@ -53,6 +55,10 @@ _BODIES: Final[dict[str, type[msgspec.Struct]]] = {
     "createKeys": CreateKey,
     "updateKeys": UpdateKey,
     "addCredits": AddCredit,
+    "putCatalogProvider": ProviderEntry,
+    "putCatalogModel": ModelEntry,
+    "putCatalogEndpoint": EndpointEntry,
+    "validateCatalog": CatalogDocument,
     "queryAnalytics": QueryBody,
 }
 _CSV: Final = ("getUserActivity", "queryAnalytics")  # what answers in CSV, too, to who wants it

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
-import msgspec
 from litestar import Request, get
 from litestar.datastructures import State
 from litestar.params import Parameter
 
 from embedrouter.api.auth import PUBLIC
 from embedrouter.api.context import Context
-from embedrouter.catalog.models import Endpoint, Model
+from embedrouter.catalog.models import Endpoint, Model, Provider
 from embedrouter.catalog.select import ModelFilter, Sort, select
 from embedrouter.money import usd_text
 
@@ -119,7 +118,7 @@ async def list_endpoints(context: Context, author: str, slug: str) -> dict[str, 
 @get("/providers", summary="List the providers", tags=["Providers"], operation_id="listProviders", opt=PUBLIC)
 async def list_providers(context: Context) -> dict[str, Any]:
     """Everyone who serves a model here."""
-    return {"data": [msgspec.to_builtins(provider) for provider in context.gateway.catalog.providers]}
+    return {"data": [_provider_json(provider) for provider in context.gateway.catalog.providers]}
 
 
 def _page(request: AnyRequest, models: Sequence[Model], offset: int | None, limit: int | None) -> dict[str, Any]:
@@ -131,6 +130,19 @@ def _page(request: AnyRequest, models: Sequence[Model], offset: int | None, limi
         "data": [_model_json(model) for model in shown],
         "total_count": len(models),
         "links": {"next": None if following is None else f"{request.url.path}?offset={following}&limit={size}"},
+    }
+
+
+def _provider_json(provider: Provider) -> dict[str, Any]:
+    """What everybody may know; how he is asked is the operator's business."""
+    return {
+        "slug": provider.slug,
+        "name": provider.name,
+        "privacy_policy_url": provider.privacy_policy_url,
+        "terms_of_service_url": provider.terms_of_service_url,
+        "status_page_url": provider.status_page_url,
+        "headquarters": provider.headquarters,
+        "datacenters": provider.datacenters,
     }
 
 

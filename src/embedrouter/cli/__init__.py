@@ -2,7 +2,7 @@
 
 import typer
 
-from embedrouter.cli import backup, db, doctor, embedding, keys, model, server, usage, users
+from embedrouter.cli import backup, catalog, db, doctor, embedding, keys, model, server, usage, users
 from embedrouter.cli.credits import app as credits_app
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command()(usage.usage)
 # One module a group of commands, each with its Typer named `app`.
 app.add_typer(keys.app, name="keys")
 app.add_typer(credits_app, name="credits")
+app.add_typer(catalog.app, name="catalog")
 app.add_typer(users.app, name="users")
 app.add_typer(db.app, name="db")
 app.add_typer(model.app, name="model")
