@@ -17,18 +17,14 @@ from embedrouter.catalog.entries import ProviderEntry, Sheet, Stated, from_body
 from embedrouter.catalog.load import Loaded, load
 from embedrouter.catalog.models import Model
 from embedrouter.errors import CatalogError, SettingsError
+from embedrouter.providers.formats import FORMATS
 from embedrouter.store import Database
 from embedrouter.store.entries import Row, Snapshot, revision, snapshot
 
 log = logging.getLogger(__name__)
 
 # The wire formats that endpoints may name.
-WIRES: Final = frozenset(
-    {
-        "builtin", "openai", "azure", "cohere", "voyage", "jina", "mistral", "gemini", "tei", "ollama", "cloudflare",
-        "nomic", "bedrock",
-    }
-)  # fmt: skip
+WIRES: Final = frozenset({"builtin", *FORMATS})
 
 _IN_DATABASE: Final = "in the database"
 

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,13 @@ provider = "ollama"
 upstream_model = "nomic-embed-text \\"v1\\""
 limits = { items = 16 }
 """
+
+
+@pytest.fixture(autouse=True)
+def no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.endswith(("_API_KEY", "_API_TOKEN")) or name.startswith("AWS_BEARER_"):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture

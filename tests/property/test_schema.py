@@ -90,7 +90,8 @@ def test_every_answer_to_a_right_request_is_as_described(
     described: BaseSchema, a_key: str, method: str, path: str
 ) -> None:
     statuses = _try(described, a_key, method, path, GenerationMode.POSITIVE)
-    assert statuses & {200, 201} or "{" in path or "/generation" in path, statuses  # else of things that are not there
+    elsewhere = "{" in path or "/generation" in path or path.endswith("/catalog/endpoints")  # of what is not there
+    assert statuses & {200, 201} or elsewhere, statuses
 
 
 @pytest.mark.parametrize(("method", "path"), _REFUSING, ids=str)
