@@ -1,6 +1,7 @@
 """How the parts are put together: settings in, an ASGI application out."""
 
 import gc
+import hashlib
 import logging
 import os
 import platform
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple
 
+import msgspec
 from litestar import Litestar, Router
 from litestar.config.app import AppConfig
 from litestar.datastructures import State
@@ -43,7 +45,9 @@ from embedrouter.api.exchange import ClientGone
 from embedrouter.api.response_cache import ResponseCache
 from embedrouter.api.session import internal_routes
 from embedrouter.catalog.builtin import ALIASES, SLUG, builtin_model
+from embedrouter.catalog.models import Model
 from embedrouter.catalog_keeper import CatalogKeeper
+from embedrouter.credentials import Credentials
 from embedrouter.entrance import Entrance
 from embedrouter.errors import EmbedRouterError
 from embedrouter.gateway import Gateway, Ways
@@ -151,14 +155,26 @@ def open_store(settings: Settings) -> Store:
     return Store(database, writer, ring, first_key)
 
 
+def _installation(settings: Settings) -> str:
+    """The same for all processes with one database."""
+    return hashlib.sha256(settings.database.encode()).hexdigest()[:16]
+
+
+def _builtin_model(model: MiniLM | None) -> Model:
+    """Without this process among its endpoints, where the model is switched off."""
+    if model is None:
+        return msgspec.structs.replace(builtin_model("fp32"), endpoints=())
+    return builtin_model(_QUANTIZATION[model.engine.precision])
+
+
 def make_context(settings: Settings, store: Store, model: MiniLM | None) -> Context:
     """Everything the routes share. Raises CatalogError, SettingsError for a wrong catalog or alias."""
     instance = Instance(secrets.token_hex(8), platform.node()[:255], os.getpid(), now())
     ledger = Ledger(store.database, store.writer, instance)
     catalog = CatalogKeeper(
         store.database,
-        builtin=None if model is None else builtin_model(_QUANTIZATION[model.engine.precision]),
-        aliases={**dict.fromkeys(ALIASES if model else (), SLUG), **settings.model_aliases},
+        builtin=_builtin_model(model),
+        aliases={**dict.fromkeys(ALIASES, SLUG), **settings.model_aliases},
         file=settings.catalog,
         data_dir=settings.data_dir,
     )
@@ -169,7 +185,7 @@ def make_context(settings: Settings, store: Store, model: MiniLM | None) -> Cont
     remote = Remote(Transport(), FORMATS)
     executor = Executor(remote, Health(), counting.count, attempt_timeout=settings.attempt_timeout_s)
     builtin = None if model is None else BuiltinProvider(model, vectors)
-    ways = Ways(builtin, executor, lambda _origin, _model, _endpoint: (), counting, instance.id)
+    ways = Ways(builtin, executor, Credentials(os.environ).of, counting, _installation(settings))
     gateway = Gateway(catalog.loaded.catalog, ways, ledger, timeout=settings.request_timeout_s)
     catalog.watcher = gateway.serve_from
     metrics = Metrics(

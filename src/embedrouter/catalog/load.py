@@ -193,7 +193,7 @@ def _made(merged: _Merged, ready: Ready, known: Names) -> Loaded:
             model = merged.model(entry.model) or merged.builtin
             endpoints.setdefault(entry.model, []).append(_endpoint(entry, model, providers[entry.provider]))
     builtin = msgspec.structs.replace(merged.builtin, endpoints=tuple(endpoints[merged.builtin.slug]))
-    models = [builtin]
+    models = [builtin] if builtin.endpoints else []
     for slug in merged.models:
         model_entry = merged.model(slug)
         if model_entry is not None and slug in endpoints:
