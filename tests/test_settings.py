@@ -121,7 +121,7 @@ def test_a_name_like_no_other_gets_no_suggestion() -> None:
     assert "did you mean" not in caught.value.message
 
 
-@pytest.mark.parametrize("name", ["api_key", "management_key", "database_url"])
+@pytest.mark.parametrize("name", ["api_key", "management_key", "database_url", "secrets_key"])
 def test_settings_do_not_show_their_secrets(name: str, tmp_path: Path) -> None:
     """Attack 47: not by repr, which logs and tracebacks use, and not when the value is of the wrong type."""
     config = tmp_path / "config.toml"

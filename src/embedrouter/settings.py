@@ -20,7 +20,7 @@ ENV_PREFIX = "EMBEDROUTER_"
 _OF_THE_BUILD = ("EMBEDROUTER_NATIVE", "EMBEDROUTER_SANITIZE")  # what CMakeLists.txt reads; no settings
 
 # Shown nowhere, neither in a message nor by repr: logs and tracebacks are read by many.
-_SECRET = ("api_key", "management_key", "database_url")
+_SECRET = ("api_key", "management_key", "database_url", "secrets_key")
 
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
 EngineName = Literal["auto", "native", "openvino"]
@@ -50,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     threads: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 0  # 0: as many as the cgroup and the affinity allow
     api_key: str | None = None
     management_key: str | None = None
+    secrets_key: str | None = None  # id:base64, ...: seals providers' credentials instead of a file in the data folder
     new_key: bool = False  # replace the kept key by a new one, and print it
     database_url: str | None = None  # sqlite:///file or postgresql://...; else a file in the data folder
     billing: Billing = "track"

@@ -2,7 +2,7 @@
 
 import typer
 
-from embedrouter.cli import backup, catalog, db, doctor, embedding, keys, model, server, usage, users
+from embedrouter.cli import backup, catalog, db, doctor, embedding, keys, model, secrets, server, usage, users
 from embedrouter.cli.credits import app as credits_app
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.add_typer(catalog.app, name="catalog")
 app.add_typer(users.app, name="users")
 app.add_typer(db.app, name="db")
 app.add_typer(model.app, name="model")
+app.add_typer(secrets.app, name="secrets")
 
 
 @app.command()

@@ -85,6 +85,7 @@ def _examine(store: Opened) -> Report:
         told_of.append("the books could not be read for the damage: restore a backup")
         return _report(database.name, counted, findings, told_of)
     findings += diagnosis.findings
+    findings += _sealed(store)
     if len(diagnosis.findings) >= MOST:
         told_of.append(f"of each check at most {MOST} findings are told: there may be more")
     told_of += [
@@ -94,6 +95,16 @@ def _examine(store: Opened) -> Report:
     ]
     told_of += [f"the hold {one} belongs to no known process: delete it when no server runs" for one in lost]
     return _report(database.name, (diagnosis.generations, diagnosis.ledger_entries), findings, told_of)
+
+
+def _sealed(store: Opened) -> "list[Finding]":
+    """Credentials that no key of ours opens."""
+    from embedrouter.accounts.rotation import check
+    from embedrouter.accounts.sealing import Sealer
+    from embedrouter.ledger.doctor import Finding
+
+    found = store.read(check, Sealer.of(store.settings)).findings
+    return [Finding("sealed", f"credential {one.id}", "opened by a key we have", one.reason) for one in found]
 
 
 def _report(name: str, counted: tuple[int, int], findings: "list[Finding]", warnings: list[str]) -> Report:

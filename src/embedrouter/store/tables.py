@@ -312,11 +312,15 @@ credentials: Final = Table(
     Column("sealed", Text, nullable=False),  # key id, nonce, AES-GCM: see accounts/sealing
     Column("disabled", Boolean, nullable=False),
     Column("is_fallback", Boolean, nullable=False),  # after the provider's other ones
+    Column("is_required", Boolean, nullable=False),  # instead of shared ones, for the models it is for
+    Column("is_byok_only", Boolean, nullable=False),  # instead of shared ones, for every model
     Column("sort_order", Integer, nullable=False),
     Column("workspace_id", String(36), ForeignKey("workspaces.id", ondelete="CASCADE")),  # null: all
     Column("allowed_models", Text),  # JSON list; null: all
     Column("allowed_api_key_hashes", Text),
     Column("allowed_user_ids", Text),
+    Column("declared_region", String(16)),  # global, europe, us; null: not declared
+    Column("declared_zdr", Boolean),
     Column("created_by", String(200), nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
