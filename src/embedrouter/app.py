@@ -20,13 +20,16 @@ from litestar.exceptions import HTTPException
 from embedrouter import __version__
 from embedrouter.accounts import first
 from embedrouter.accounts.caller import Gatekeeper
+from embedrouter.accounts.credential_ring import CredentialRing
 from embedrouter.accounts.first import FirstKey
 from embedrouter.accounts.passwords import Passwords
 from embedrouter.accounts.reception import Reception
 from embedrouter.accounts.ring import KeyRing
+from embedrouter.accounts.sealing import Sealer
 from embedrouter.api import (
     activity,
     analytics,
+    byok,
     current_key,
     datasets,
     docs,
@@ -109,6 +112,11 @@ _API = (
     analytics.query_analytics,
     datasets.get_rankings_daily,
     datasets.get_app_rankings,
+    byok.list_byok,
+    byok.create_byok,
+    byok.get_byok,
+    byok.update_byok,
+    byok.delete_byok,
 )
 _QUANTIZATION = {"float32": "fp32", "bfloat16": "bf16", "int8": "int8"}
 
@@ -171,12 +179,22 @@ def make_context(settings: Settings, store: Store, model: MiniLM | None) -> Cont
     """Everything the routes share. Raises CatalogError, SettingsError for a wrong catalog or alias."""
     instance = Instance(secrets.token_hex(8), platform.node()[:255], os.getpid(), now())
     ledger = Ledger(store.database, store.writer, instance)
+    credentials = CredentialRing(store.database, Sealer.of(settings))
+    credentials.load()
     catalog = CatalogKeeper(
         store.database,
         builtin=_builtin_model(model),
         aliases={**dict.fromkeys(ALIASES, SLUG), **settings.model_aliases},
         file=settings.catalog,
         data_dir=settings.data_dir,
+        stored=credentials.has,
+    )
+    credentials.share(
+        {
+            one.slug: os.environ[one.credential_env]
+            for one in catalog.loaded.providers
+            if one.credential_env and os.environ.get(one.credential_env)
+        }
     )
     apps = AppBook(store.database, store.writer)
     apps.load()
@@ -215,6 +233,7 @@ def make_context(settings: Settings, store: Store, model: MiniLM | None) -> Cont
         catalog=catalog,
         metrics=metrics,
         responses=responses,
+        credentials=credentials,
     )
 
 
@@ -222,6 +241,7 @@ def make_keeper(context: Context, reception: Reception) -> Keeper:
     """What the process does beside its requests."""
     chores = [
         Chore("taking in changed keys", 0.5, context.ring.load),
+        Chore("taking in changed credentials", 0.5, context.credentials.load),
         Chore("taking in a changed catalog", 0.5, context.catalog.reload),
         Chore("showing that this process lives", 1.0, context.ledger.beat),
         Chore("moving SQLite's WAL into its file", 1.0, context.database.checkpoint),

@@ -33,10 +33,10 @@ class CredentialRing:
     """Knows every credential. Thread-safe: readers see whole tuples, and loading comes one at a time."""
 
     def __init__(self, database: Database, sealer: Sealer, environment: Mapping[str, str] | None = None) -> None:
-        """environment: secrets by provider slug."""
+        """environment: as for `share`."""
         self.sealer = sealer
         self._database = database
-        self._shared = {slug: (_of_environment(slug, secret),) for slug, secret in (environment or {}).items()}
+        self.share(environment or {})
         self._by_provider: dict[str, tuple[Credential, ...]] = {}
         self._state: tuple[int, int] | None = None  # revision, rows
         self._closed: frozenset[str] = frozenset()  # ids of those that do not open
@@ -49,6 +49,10 @@ class CredentialRing:
             if found is not None:
                 self._by_provider = self._opened(found)
                 self._state = (found.revision, len(found.rows))
+
+    def share(self, environment: Mapping[str, str]) -> None:
+        """Shared capacity from now on: secrets of the environment by provider slug."""
+        self._shared = {slug: (_of_environment(slug, secret),) for slug, secret in environment.items()}
 
     @property
     def revision(self) -> int:

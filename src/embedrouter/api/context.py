@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from embedrouter.accounts.caller import Gatekeeper
+from embedrouter.accounts.credential_ring import CredentialRing
 from embedrouter.accounts.ring import KeyRing
 from embedrouter.api.response_cache import ResponseCache
 from embedrouter.catalog_keeper import CatalogKeeper
@@ -32,6 +33,7 @@ class Context:
     catalog: CatalogKeeper
     metrics: Metrics
     responses: ResponseCache | None  # None: the cache is off
+    credentials: CredentialRing
     draining: bool = field(default=False)
 
     def refuse_if_draining(self) -> None:

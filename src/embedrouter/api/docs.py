@@ -16,6 +16,7 @@ from litestar.types import ControllerRouterHandler
 from embedrouter import __version__
 from embedrouter.api.analytics import QueryBody
 from embedrouter.api.auth import PUBLIC, Access, rules
+from embedrouter.api.byok import CreateByok, UpdateByok
 from embedrouter.api.catalog import CatalogDocument
 from embedrouter.api.credits import AddCredit
 from embedrouter.api.keys import CreateKey, UpdateKey
@@ -59,6 +60,8 @@ _BODIES: Final[dict[str, type[msgspec.Struct]]] = {
     "putCatalogModel": ModelEntry,
     "putCatalogEndpoint": EndpointEntry,
     "validateCatalog": CatalogDocument,
+    "createBYOKKey": CreateByok,
+    "updateBYOKKey": UpdateByok,
     "queryAnalytics": QueryBody,
 }
 _CSV: Final = ("getUserActivity", "queryAnalytics")  # what answers in CSV, too, to who wants it

@@ -176,7 +176,7 @@ class _Merged:
 def _made(merged: _Merged, ready: Ready, known: Names) -> Loaded:
     """The catalog of entries that were found right."""
     unready = {slug: _unready(stated.entry, ready) for slug, stated in merged.providers.items()}
-    providers = {slug: _provider(said) for slug in merged.providers if (said := merged.provider(slug)) is not None}
+    providers = {slug: provider_of(said) for slug in merged.providers if (said := merged.provider(slug)) is not None}
     why: dict[tuple[Kind, str], str | None] = {("provider", slug): reason for slug, reason in unready.items()}
     endpoints: dict[str, list[Endpoint]] = {merged.builtin.slug: list(merged.builtin.endpoints)}
     for key, stated in merged.endpoints.items():
@@ -243,7 +243,8 @@ def _space(entry: ModelEntry) -> Space:
     return Space(revision=entry.revision, dimensions=entry.dimensions, pooling=entry.pooling)
 
 
-def _provider(entry: ProviderEntry) -> Provider:
+def provider_of(entry: ProviderEntry) -> Provider:
+    """As endpoints know it."""
     return Provider(
         slug=entry.slug,
         name=entry.name or entry.slug,
