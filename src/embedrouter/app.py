@@ -37,6 +37,7 @@ from embedrouter.api import (
     health,
     keys,
     models,
+    private_endpoints,
     problems,
 )
 from embedrouter.api import catalog as catalog_routes
@@ -64,6 +65,7 @@ from embedrouter.minilm.weights import TENSORS
 from embedrouter.providers.builtin import BuiltinProvider
 from embedrouter.providers.counting import Counting
 from embedrouter.providers.formats import FORMATS
+from embedrouter.providers.probe import prober
 from embedrouter.providers.remote import Remote
 from embedrouter.providers.transport import Transport
 from embedrouter.providers.vector_cache import VectorCache
@@ -117,6 +119,16 @@ _API = (
     byok.get_byok,
     byok.update_byok,
     byok.delete_byok,
+    private_endpoints.list_items,
+    private_endpoints.create_item,
+    private_endpoints.get_item,
+    private_endpoints.update_item,
+    private_endpoints.delete_item,
+    private_endpoints.validate_item,
+    private_endpoints.activate_item,
+    private_endpoints.disable_item,
+    private_endpoints.enable_item,
+    private_endpoints.update_pricing,
 )
 _QUANTIZATION = {"float32": "fp32", "bfloat16": "bf16", "int8": "int8"}
 
@@ -234,6 +246,7 @@ def make_context(settings: Settings, store: Store, model: MiniLM | None) -> Cont
         metrics=metrics,
         responses=responses,
         credentials=credentials,
+        probe=prober(Remote(Transport(), FORMATS), settings.request_timeout_s),
     )
 
 

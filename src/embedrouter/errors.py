@@ -106,6 +106,13 @@ class PayloadTooLargeError(EmbedRouterError):
     error_type = "payload_too_large"
 
 
+class UnprocessableError(EmbedRouterError):
+    """Every field is right by itself, and the request still cannot be carried out."""
+
+    status = 422
+    error_type = "unprocessable"
+
+
 class RateLimitExceededError(EmbedRouterError):
     """The key's own limit of requests, tokens or concurrency: try again after `retry_after` seconds."""
 

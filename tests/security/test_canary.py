@@ -50,6 +50,7 @@ class Canaries(NamedTuple):
     agent: str
     request: str
     reason: str
+    provider_credential: str
 
 
 class Life(NamedTuple):
@@ -223,6 +224,10 @@ def _manage(server: Watched, canaries: Canaries, made: dict[str, tuple[str, set[
         ("GET", "/keys", None),
         ("POST", "/credits", {"amount": 5, "reason": canaries.reason}),
         ("POST", "/credits", {"amount": canaries.wrong_key, "reason": canaries.reason}),
+        ("POST", "/byok", {"provider": "openai", "key": canaries.provider_credential}),
+        ("POST", "/byok", {"provider": "nobody", "key": canaries.provider_credential}),
+        ("POST", "/byok", {"provider": "openai", "key": canaries.provider_credential, "disabled": 1}),
+        ("POST", "/byok", {"provider": f"sk-{canaries.wrong_key}" * 2, "key": "x"}),
         ("GET", "/credits", None),
         ("DELETE", one, None),
         ("GET", "/activity", None),
@@ -383,7 +388,9 @@ def test_47_the_evidence_is_there(life: Life) -> None:
         assert any(name.startswith("file backups/") for name in evidence.places)
 
 
-@pytest.mark.parametrize("name", [name for name in Canaries._fields if name.endswith(("_key", "password"))])
+@pytest.mark.parametrize(
+    "name", [name for name in Canaries._fields if name.endswith(("_key", "password", "_credential"))]
+)
 def test_47_a_secret_that_was_given_is_nowhere(life: Life, name: str) -> None:
     """No key, no password, right or wrong, is in any answer, output, file, row or argument."""
     canary = getattr(life.canaries, name)

@@ -39,7 +39,7 @@ class CredentialRing:
         self.share(environment or {})
         self._by_provider: dict[str, tuple[Credential, ...]] = {}
         self._state: tuple[int, int] | None = None  # revision, rows
-        self._closed: frozenset[str] = frozenset()  # ids of those that do not open
+        self._closed: dict[str, str] = {}  # of those that do not open: their providers, by id
         self._loading = threading.Lock()
 
     def load(self) -> None:
@@ -67,6 +67,20 @@ class CredentialRing:
     def has(self, slug: str) -> bool:
         """Whether anybody has a credential for a provider that is not disabled."""
         return slug in self._shared or any(not one.disabled for one in self._by_provider.get(slug, ()))
+
+    def closed(self, slug: str) -> bool:
+        """Whether there are credentials for a provider that do not open."""
+        return slug in self._closed.values()
+
+    def for_workspace(self, slug: str, *, workspace_id: str, model: str) -> tuple[Credential, ...]:
+        """As `for_provider`, whichever key or user they are for."""
+        return tuple(
+            one
+            for one in (*self._by_provider.get(slug, ()), *self._shared.get(slug, ()))
+            if not one.disabled
+            and one.workspace_id in (None, workspace_id)
+            and (one.allowed_models is None or model in one.allowed_models)
+        )
 
     def for_provider(
         self, slug: str, *, workspace_id: str, key_hash: str, owner_id: str | None, model: str
@@ -96,15 +110,15 @@ class CredentialRing:
 
     def _opened(self, found: Snapshot) -> dict[str, tuple[Credential, ...]]:
         opened: list[Credential] = []
-        closed = set()
+        closed: dict[str, str] = {}
         for row in found.rows:
             try:
                 opened.append(_open(self.sealer, row))
             except EmbedRouterError as error:
-                closed.add(row.stored.id)
+                closed[row.stored.id] = row.stored.provider
                 if row.stored.id not in self._closed:
                     log.error("%s", error.message)
-        self._closed = frozenset(closed)
+        self._closed = closed
         return _grouped(opened)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -38,6 +38,7 @@ Hashes = Annotated[list[Annotated[str, Meta(pattern="^[a-f0-9]{64}$")]], Meta(mi
 Users = Annotated[list[Annotated[str, Meta(min_length=1, max_length=40)]], Meta(max_length=100)]
 Id = Annotated[str, Meta(min_length=1, max_length=40)]
 
+_SLUG: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -220,11 +221,14 @@ def provider_of(context: Context, field: str, slug: str) -> Provider:
     known = {one.slug: one for one in context.catalog.loaded.providers}
     found = known.get(slug)
     if found is None:
-        shown = slug[:100]
-        raise InvalidRequestError(
-            f'{field}: the catalog has no provider "{shown}"{nearest(shown, list(known))}', metadata={"field": field}
-        )
+        raise InvalidRequestError(f"{field}: {no_provider(slug, known)}", metadata={"field": field})
     return made_of(found)
+
+
+def no_provider(slug: str, known: Iterable[str]) -> str:
+    """What to tell. What does not look like a slug is not repeated: it may be a key in the wrong place."""
+    shown = f'provider "{slug}"' if _SLUG.fullmatch(slug) else "such provider"
+    return f"the catalog has no {shown}{nearest(slug[:40], list(known))}"
 
 
 async def take_in(context: Context) -> None:

@@ -12,6 +12,7 @@ from embedrouter.gateway import Gateway
 from embedrouter.ledger.apps import AppBook
 from embedrouter.ledger.book import Ledger
 from embedrouter.minilm import MiniLM
+from embedrouter.providers.probe import Prober, no_probe
 from embedrouter.settings import Settings
 from embedrouter.store import Database, Writer
 from embedrouter.telemetry.metrics import Metrics
@@ -34,6 +35,7 @@ class Context:
     metrics: Metrics
     responses: ResponseCache | None  # None: the cache is off
     credentials: CredentialRing
+    probe: Prober = field(default=no_probe)
     draining: bool = field(default=False)
 
     def refuse_if_draining(self) -> None:

@@ -20,6 +20,12 @@ from embedrouter.api.byok import CreateByok, UpdateByok
 from embedrouter.api.catalog import CatalogDocument
 from embedrouter.api.credits import AddCredit
 from embedrouter.api.keys import CreateKey, UpdateKey
+from embedrouter.api.private_endpoints import (
+    CreatePrivateEndpoint,
+    ForWorkspace,
+    UpdatePricing,
+    UpdatePrivateEndpoint,
+)
 from embedrouter.api.schemas import EmbeddingsRequest
 from embedrouter.catalog.entries import EndpointEntry, ModelEntry, ProviderEntry
 from embedrouter.errors import NotFoundError
@@ -62,6 +68,10 @@ _BODIES: Final[dict[str, type[msgspec.Struct]]] = {
     "validateCatalog": CatalogDocument,
     "createBYOKKey": CreateByok,
     "updateBYOKKey": UpdateByok,
+    "createPrivateEndpoint": CreatePrivateEndpoint,
+    "updatePrivateEndpoint": UpdatePrivateEndpoint,
+    "updatePrivateEndpointPricing": UpdatePricing,
+    "validatePrivateEndpoint": ForWorkspace,
     "queryAnalytics": QueryBody,
 }
 _CSV: Final = ("getUserActivity", "queryAnalytics")  # what answers in CSV, too, to who wants it
