@@ -73,7 +73,7 @@ class Upstream:
         429[:RETRY_AFTER]  503[:RETRY_AFTER]  any other status, such as 500
         few  many  shuffled  unindexed  twice (an index)  short  nan  null
         gzip  gzip_bomb  bad_gzip  endless  endless_chunked  error200  redirect[:URL]  html  empty  no_json  wrong_type
-        huge_header  many_headers
+        huge_header  many_headers  cookie
 
     `shuffled` is a right answer, by its indices; `unindexed` is in order, without them.
     """
@@ -255,6 +255,8 @@ class Upstream:
                 return _reply(200, b"")
             case "no_json":
                 return _reply(200, good[:-20])
+            case "cookie":
+                return _reply(200, good, (*_JSON, ("set-cookie", "session=1; Path=/")))
             case "huge_header":
                 return _reply(200, good, (*_JSON, ("x-huge", "a" * 1_000_000)))
             case "many_headers":
