@@ -1,7 +1,6 @@
 """How the parts are put together: settings in, an ASGI application out."""
 
 import gc
-import hashlib
 import logging
 import os
 import platform
@@ -62,6 +61,7 @@ from embedrouter.ledger.retention import Retention
 from embedrouter.minilm import MiniLM
 from embedrouter.minilm.batcher import BatchStats
 from embedrouter.minilm.weights import TENSORS
+from embedrouter.private_catalog import PrivateCatalog
 from embedrouter.providers.builtin import BuiltinProvider
 from embedrouter.providers.counting import Counting
 from embedrouter.providers.formats import FORMATS
@@ -73,6 +73,7 @@ from embedrouter.routing.execute import Executor
 from embedrouter.routing.health import Health
 from embedrouter.settings import Settings
 from embedrouter.store import Database, Writer
+from embedrouter.store.installation import identify
 from embedrouter.store.migrate import migrate
 from embedrouter.telemetry.metrics import Metrics
 from embedrouter.web.account import web_routes
@@ -175,11 +176,6 @@ def open_store(settings: Settings) -> Store:
     return Store(database, writer, ring, first_key)
 
 
-def _installation(settings: Settings) -> str:
-    """The same for all processes with one database."""
-    return hashlib.sha256(settings.database.encode()).hexdigest()[:16]
-
-
 def _builtin_model(model: MiniLM | None) -> Model:
     """Without this process among its endpoints, where the model is switched off."""
     if model is None:
@@ -215,9 +211,9 @@ def make_context(settings: Settings, store: Store, model: MiniLM | None) -> Cont
     remote = Remote(Transport(), FORMATS)
     executor = Executor(remote, Health(), counting.count, attempt_timeout=settings.attempt_timeout_s)
     builtin = None if model is None else BuiltinProvider(model, vectors)
-    ways = Ways(builtin, executor, Credentials(os.environ).of, counting, _installation(settings))
+    ways = Ways(builtin, executor, Credentials(credentials).of, counting, store.writer.submit(identify, None).result())
     gateway = Gateway(catalog.loaded.catalog, ways, ledger, timeout=settings.request_timeout_s)
-    catalog.watcher = gateway.serve_from
+    private = PrivateCatalog(store.database, catalog, gateway.serve_from)
     metrics = Metrics(
         {
             "version": __version__,
@@ -243,10 +239,11 @@ def make_context(settings: Settings, store: Store, model: MiniLM | None) -> Cont
         model=model,
         gateway=gateway,
         catalog=catalog,
+        private=private,
         metrics=metrics,
         responses=responses,
         credentials=credentials,
-        probe=prober(Remote(Transport(), FORMATS), settings.request_timeout_s),
+        probe=prober(remote, settings.attempt_timeout_s),
     )
 
 
@@ -256,6 +253,7 @@ def make_keeper(context: Context, reception: Reception) -> Keeper:
         Chore("taking in changed keys", 0.5, context.ring.load),
         Chore("taking in changed credentials", 0.5, context.credentials.load),
         Chore("taking in a changed catalog", 0.5, context.catalog.reload),
+        Chore("taking in changed private endpoints", 0.5, context.private.reload),
         Chore("showing that this process lives", 1.0, context.ledger.beat),
         Chore("moving SQLite's WAL into its file", 1.0, context.database.checkpoint),
         Chore("forgetting ended sessions", 600.0, reception.tidy),

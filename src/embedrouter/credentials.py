@@ -1,7 +1,8 @@
-"""Which credentials a request may use at a provider: the installation's from the environment, and stored ones."""
+"""Which credentials a request may use at a provider, as routing reads them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from embedrouter.accounts.credential_ring import CredentialRing
 from embedrouter.catalog.models import Endpoint, Model
 from embedrouter.routing.candidates import Access
 from embedrouter.work import Origin
@@ -10,11 +11,26 @@ from embedrouter.work import Origin
 class Credentials:
     """One a process."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
+    def __init__(self, ring: CredentialRing) -> None:
+        self._ring = ring
 
-    def of(self, _origin: Origin, _model: Model, endpoint: Endpoint) -> Sequence[Access]:
+    def of(self, origin: Origin, model: Model, endpoint: Endpoint) -> Sequence[Access]:
         """In the order to use them."""
-        provider = endpoint.provider
-        secret = self._environ.get(provider.credential_env or "")
-        return [Access(f"environment:{provider.slug}", secret, byok=False)] if secret else []
+        key = origin.caller.key
+        found = self._ring.for_provider(
+            endpoint.provider.slug,
+            workspace_id=key.workspace_id,
+            key_hash=key.hash,
+            owner_id=key.owner_id,
+            model=model.slug,
+        )
+        return [
+            Access(
+                one.id,
+                one.secret.reveal(),
+                byok=not one.shared,
+                is_fallback=one.is_fallback,
+                only=one.is_byok_only or one.is_required,
+            )
+            for one in found
+        ]

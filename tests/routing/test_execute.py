@@ -29,6 +29,7 @@ from embedrouter.routing.health import Health
 from upstream import Policy, Upstream, tokens_of, vector_of
 
 DIMENSIONS = 8
+_ALL = Limits()
 TEXTS = ["one", "two words", "three words here", "four", "five"]
 
 
@@ -36,7 +37,7 @@ class Way:
     """Upstreams with these policies, as the endpoints of one model, asked in this order."""
 
     def __init__(
-        self, *policies: Policy, limits: Limits = Limits(), accesses: Sequence[Access | None] = (None,)
+        self, *policies: Policy, limits: Limits = _ALL, accesses: Sequence[Access | None] = (None,)
     ) -> None:
         self.policies, self.limits, self.accesses = policies, limits, accesses
         self.health = Health()

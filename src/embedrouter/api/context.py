@@ -12,6 +12,7 @@ from embedrouter.gateway import Gateway
 from embedrouter.ledger.apps import AppBook
 from embedrouter.ledger.book import Ledger
 from embedrouter.minilm import MiniLM
+from embedrouter.private_catalog import PrivateCatalog
 from embedrouter.providers.probe import Prober, no_probe
 from embedrouter.settings import Settings
 from embedrouter.store import Database, Writer
@@ -31,6 +32,7 @@ class Context:
     apps: AppBook
     model: MiniLM | None  # None: the built-in one is switched off
     gateway: Gateway
+    private: PrivateCatalog  # what requests are routed by
     catalog: CatalogKeeper
     metrics: Metrics
     responses: ResponseCache | None  # None: the cache is off

@@ -63,7 +63,7 @@ async def list_models(
         zdr=zdr == "true",
         sort=sort,
     )
-    return _page(request, select(context.gateway.catalog.models, wanted), offset, limit)
+    return _page(request, select(context.catalog.loaded.catalog.models, wanted), offset, limit)
 
 
 @get(
@@ -77,20 +77,20 @@ async def list_embedding_models(
     request: AnyRequest, context: Context, offset: Offset = None, limit: Limit = None
 ) -> dict[str, Any]:
     """The same list: every model here embeds."""
-    return _page(request, context.gateway.catalog.models, offset, limit)
+    return _page(request, context.catalog.loaded.catalog.models, offset, limit)
 
 
 @get("/models/count", summary="Count the models", tags=["Models"], operation_id="countModels", opt=PUBLIC)
 async def count_models(context: Context, output_modalities: Csv = None) -> dict[str, Any]:
     """How many models `GET /models` lists."""
-    found = select(context.gateway.catalog.models, ModelFilter(output_modalities=_words(output_modalities)))
+    found = select(context.catalog.loaded.catalog.models, ModelFilter(output_modalities=_words(output_modalities)))
     return {"data": {"count": len(found)}}
 
 
 @get("/model/{author:str}/{slug:str}", summary="Get one model", tags=["Models"], operation_id="getModel", opt=PUBLIC)
 async def get_model(context: Context, author: str, slug: str) -> dict[str, Any]:
     """One model by its slug, canonical slug or alias."""
-    return {"data": _model_json(context.gateway.catalog.find(f"{author}/{slug}"))}
+    return {"data": _model_json(context.catalog.loaded.catalog.find(f"{author}/{slug}"))}
 
 
 @get(
@@ -102,7 +102,7 @@ async def get_model(context: Context, author: str, slug: str) -> dict[str, Any]:
 )
 async def list_endpoints(context: Context, author: str, slug: str) -> dict[str, Any]:
     """Who serves a model, and how."""
-    model = context.gateway.catalog.find(f"{author}/{slug}")
+    model = context.catalog.loaded.catalog.find(f"{author}/{slug}")
     return {
         "data": {
             "id": model.slug,
@@ -118,7 +118,7 @@ async def list_endpoints(context: Context, author: str, slug: str) -> dict[str, 
 @get("/providers", summary="List the providers", tags=["Providers"], operation_id="listProviders", opt=PUBLIC)
 async def list_providers(context: Context) -> dict[str, Any]:
     """Everyone who serves a model here."""
-    return {"data": [_provider_json(provider) for provider in context.gateway.catalog.providers]}
+    return {"data": [_provider_json(provider) for provider in context.catalog.loaded.catalog.providers]}
 
 
 def _page(request: AnyRequest, models: Sequence[Model], offset: int | None, limit: int | None) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """All models that are served, found by slug, canonical slug or alias in any case."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from embedrouter.catalog.models import Model, Provider
+import msgspec
+
+from embedrouter.catalog.models import Endpoint, Model, Provider
 from embedrouter.errors import NotFoundError, SettingsError, nearest
 
 _MAX_SHOWN = 200  # characters of a caller's model name that an error repeats
@@ -13,6 +15,7 @@ class Catalog:
 
     def __init__(self, models: Iterable[Model], aliases: Mapping[str, str]) -> None:
         self.models = tuple(models)
+        self._aliases = dict(aliases)
         self._by_name: dict[str, Model] = {}
         for model in self.models:
             for name in (model.slug, model.canonical_slug):
@@ -30,6 +33,14 @@ class Catalog:
         """Every provider of any endpoint, once, by slug."""
         found = {e.provider.slug: e.provider for model in self.models for e in model.endpoints}
         return tuple(found[slug] for slug in sorted(found))
+
+    def with_endpoints(self, added: Mapping[str, Sequence[Endpoint]]) -> "Catalog":
+        """The same with more endpoints, by their models' slugs."""
+        models = [
+            msgspec.structs.replace(model, endpoints=(*model.endpoints, *added.get(model.slug, ())))
+            for model in self.models
+        ]
+        return Catalog(models, self._aliases)
 
     def get(self, name: str) -> Model | None:
         """The model of a name, if there is one."""
