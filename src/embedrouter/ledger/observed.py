@@ -20,13 +20,13 @@ class MinuteCounts(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """How many successes fell into a bucket of a histogram, in one minute or, of what is long ago, half an hour."""
+    """How many values fell into a bucket of a histogram, in one minute or, of what is long ago, in half an hour."""
 
     endpoint: str
     start: int  # seconds
     measure: Measure
     bucket: int
-    count: int
+    values: int
 
 
 class Pause(NamedTuple):

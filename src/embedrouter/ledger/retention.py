@@ -12,12 +12,16 @@ from sqlalchemy import Column, and_, delete, select, tuple_
 from sqlalchemy.sql import ColumnElement
 
 from embedrouter.ledger.doctor import PRUNED, SPENDING_PRUNED, USAGE_PRUNED
+from embedrouter.ledger.health import MARK
 from embedrouter.periods import DAY, SECOND
 from embedrouter.settings import Settings
 from embedrouter.store import Batch, Writer
 from embedrouter.store.tables import (
     generation_contents,
     generations,
+    health_histograms,
+    health_minutes,
+    health_pauses,
     invites,
     login_failures,
     marks,
@@ -31,6 +35,7 @@ _TURN: Final = 0.2  # seconds of steps at a time; the keeper has other chores
 _FIRST: Final = 60.0  # seconds after the start
 _EVERY: Final = 3_600.0  # seconds
 _KEEP_SPENDING: Final = 400  # days: more than a year of months
+_KEEP_HEALTH: Final = 3  # days
 _KEEP_LOGINS: Final = 30  # days: what expired or failed longer ago is of no use
 
 
@@ -80,6 +85,8 @@ def rules(settings: Settings, at: int) -> Iterator[Rule]:
     yield Rule("spending", _midnight(at, _KEEP_SPENDING), SPENDING_PRUNED)
     for table in ("sessions", "invites", "login_failures"):
         yield Rule(table, at - _KEEP_LOGINS * DAY * SECOND)
+    for table in ("health_minutes", "health_histograms", "health_pauses", "marks"):
+        yield Rule(table, at - _KEEP_HEALTH * DAY * SECOND)
 
 
 def remove(batch: Batch, wanted: Sequence[Rule]) -> Sequence[int]:
@@ -121,6 +128,12 @@ def _old(table: str, before: int) -> _Old:
             return _Old(list(spending.primary_key), and_(began, spending.c.held_pico == 0))
         case "usage":
             return _Old(list(usage.primary_key), usage.c.bucket < before // SECOND)
+        case "health_minutes":
+            return _Old(list(health_minutes.primary_key), health_minutes.c.minute < before // SECOND)
+        case "health_histograms":
+            return _Old(list(health_histograms.primary_key), health_histograms.c.minute < before // SECOND)
+        case "marks":  # only those of processes that shared their health; their values are times
+            return _Old(list(marks.primary_key), and_(marks.c.name.like(f"{MARK}%"), marks.c.value < before))
     time_of = _TIMES[table]
     return _Old(list(time_of.table.primary_key), time_of < before)
 
@@ -128,6 +141,7 @@ def _old(table: str, before: int) -> _Old:
 _TIMES: Final = {
     "generation_contents": generation_contents.c.created_at,
     "generations": generations.c.created_at,
+    "health_pauses": health_pauses.c.updated_at,
     "sessions": sessions.c.expires_at,
     "invites": invites.c.expires_at,
     "login_failures": login_failures.c.updated_at,

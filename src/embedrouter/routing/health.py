@@ -204,10 +204,10 @@ class Health:
     def lift_credential(self, credential: str) -> None:
         """Its secret was changed: forget what was seen of it, here and in the other processes."""
         with self._lock:
-            state = self._credentials.pop(credential, None)
-            for reason in _REASONS if state is not None else ():
-                key = (CREDENTIAL + credential, reason)
-                self._untold_pauses[key] = Pause(key[0], 0.0, 0, reason)
+            self._credentials.pop(credential, None)
+            subject = CREDENTIAL + credential
+            self._untold_pauses.pop((subject, "rate_limited"), None)
+            self._untold_pauses[subject, "failing"] = Pause(subject, 0.0, 0, "failing")
 
     # --- what processes tell each other: an Observer
 
@@ -242,7 +242,7 @@ class Health:
                 for tally in tallies:
                     state = self._endpoints.get(tally.endpoint) or self._made(tally.endpoint)
                     histogram = state.latency if tally.measure == "latency" else state.throughput
-                    histogram.add(now, tally.start, tally.bucket, tally.count)
+                    histogram.add(now, tally.start, tally.bucket, tally.values)
         with self._lock:
             for pause in others.pauses:
                 self._told(now, pause)
@@ -370,4 +370,3 @@ def _in_parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 _UNKNOWN: Final = Facts()
-_REASONS: Final[tuple[Reason, ...]] = ("rate_limited", "failing")

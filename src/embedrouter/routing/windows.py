@@ -139,7 +139,7 @@ class Scale(NamedTuple):
 
     def middle(self, bucket: int) -> float:
         """The value that stands for a bucket."""
-        return self.lowest * GROWTH ** (bucket + 0.5)
+        return float(self.lowest * GROWTH ** (bucket + 0.5))
 
 
 _PER_LOG: Final = 1.0 / math.log(GROWTH)
@@ -189,25 +189,25 @@ class _Ring:
     def __init__(self, width: int, places: int, buckets: int) -> None:
         self._width = width  # seconds
         self._buckets = buckets
-        self._stamps = [0] * places
-        self._places: list[array[int] | None] = [None] * places
+        self._stamps = [-1] * places
+        self._places = [array("i")] * places
 
     def add(self, now: float, start: float, bucket: int, count: int) -> None:
-        stamp = int(start // self._width)
-        size = len(self._stamps)
-        if not -_AHEAD <= now // self._width - stamp < size - _AHEAD:
-            return
+        stamp = int(start) // self._width
+        stamps = self._stamps
+        size = len(stamps)
         place = stamp % size
-        counts = self._places[place]
-        if counts is None or self._stamps[place] != stamp:
-            counts = self._places[place] = array("i", bytes(4 * self._buckets))
-            self._stamps[place] = stamp
-        counts[bucket] += count
+        if stamps[place] != stamp:
+            if not -_AHEAD <= now // self._width - stamp < size - _AHEAD:
+                return
+            self._places[place] = array("i", bytes(4 * self._buckets))
+            stamps[place] = stamp
+        self._places[place][bucket] += count
 
     def counts(self, now: float, seconds: float) -> NDArray[np.int64]:
         summed = np.zeros(self._buckets, np.int64)
         first, last = (now - seconds) // self._width, now // self._width + _AHEAD
         for stamp, counts in zip(self._stamps, self._places, strict=True):
-            if counts is not None and first <= stamp <= last:
+            if first <= stamp <= last:
                 summed += np.frombuffer(counts, np.int32)
         return summed
