@@ -57,6 +57,7 @@ from embedrouter.gateway import Gateway, Ways
 from embedrouter.keeper import Chore, Keeper
 from embedrouter.ledger.apps import AppBook
 from embedrouter.ledger.book import Instance, Ledger, now
+from embedrouter.ledger.health import HealthSharing
 from embedrouter.ledger.retention import Retention
 from embedrouter.minilm import MiniLM
 from embedrouter.minilm.batcher import BatchStats
@@ -209,7 +210,10 @@ def make_context(settings: Settings, store: Store, model: MiniLM | None) -> Cont
     vectors = VectorCache(settings.vector_cache_mib << 20) if settings.vector_cache_mib else None
     counting = Counting(model)
     remote = Remote(Transport(), FORMATS)
-    executor = Executor(remote, Health(), counting.count, attempt_timeout=settings.attempt_timeout_s)
+    health = Health()
+    sharing = HealthSharing(store.database, store.writer, health, instance.id)
+    sharing.load()
+    executor = Executor(remote, health, counting.count, attempt_timeout=settings.attempt_timeout_s)
     builtin = None if model is None else BuiltinProvider(model, vectors)
     ways = Ways(builtin, executor, Credentials(credentials).of, counting, store.writer.submit(identify, None).result())
     gateway = Gateway(catalog.loaded.catalog, ways, ledger, timeout=settings.request_timeout_s)
@@ -240,6 +244,7 @@ def make_context(settings: Settings, store: Store, model: MiniLM | None) -> Cont
         gateway=gateway,
         catalog=catalog,
         private=private,
+        sharing=sharing,
         metrics=metrics,
         responses=responses,
         credentials=credentials,
@@ -254,6 +259,7 @@ def make_keeper(context: Context, reception: Reception) -> Keeper:
         Chore("taking in changed credentials", 0.5, context.credentials.load),
         Chore("taking in a changed catalog", 0.5, context.catalog.reload),
         Chore("taking in changed private endpoints", 0.5, context.private.reload),
+        Chore("sharing endpoints' health", 2.0, context.sharing.turn),
         Chore("showing that this process lives", 1.0, context.ledger.beat),
         Chore("moving SQLite's WAL into its file", 1.0, context.database.checkpoint),
         Chore("forgetting ended sessions", 600.0, reception.tidy),
@@ -285,6 +291,7 @@ def make_app(context: Context) -> Litestar:
             keeper.close(5.0)
             reception.close()
             with suppress(EmbedRouterError):  # then others find this process dead, and release what it held
+                context.sharing.close()
                 context.ledger.close()
             context.writer.close(context.settings.drain_s)
             context.database.close()

@@ -36,9 +36,7 @@ TEXTS = ["one", "two words", "three words here", "four", "five"]
 class Way:
     """Upstreams with these policies, as the endpoints of one model, asked in this order."""
 
-    def __init__(
-        self, *policies: Policy, limits: Limits = _ALL, accesses: Sequence[Access | None] = (None,)
-    ) -> None:
+    def __init__(self, *policies: Policy, limits: Limits = _ALL, accesses: Sequence[Access | None] = (None,)) -> None:
         self.policies, self.limits, self.accesses = policies, limits, accesses
         self.health = Health()
         self.upstreams: list[Upstream] = []

@@ -11,6 +11,7 @@ from embedrouter.errors import OverloadedError
 from embedrouter.gateway import Gateway
 from embedrouter.ledger.apps import AppBook
 from embedrouter.ledger.book import Ledger
+from embedrouter.ledger.health import HealthSharing
 from embedrouter.minilm import MiniLM
 from embedrouter.private_catalog import PrivateCatalog
 from embedrouter.providers.probe import Prober, no_probe
@@ -34,6 +35,7 @@ class Context:
     gateway: Gateway
     private: PrivateCatalog  # what requests are routed by
     catalog: CatalogKeeper
+    sharing: HealthSharing
     metrics: Metrics
     responses: ResponseCache | None  # None: the cache is off
     credentials: CredentialRing

@@ -9,7 +9,8 @@ from litestar.params import Parameter
 
 from embedrouter.api.auth import PUBLIC
 from embedrouter.api.context import Context
-from embedrouter.catalog.models import Endpoint, Model, Provider
+from embedrouter.api.performance import performance
+from embedrouter.catalog.models import Endpoint, Model, Provider, endpoint_id
 from embedrouter.catalog.select import ModelFilter, Sort, select
 from embedrouter.money import usd_text
 
@@ -110,7 +111,7 @@ async def list_endpoints(context: Context, author: str, slug: str) -> dict[str, 
             "created": model.created,
             "description": model.description,
             "architecture": _ARCHITECTURE,
-            "endpoints": [_endpoint_json(model, endpoint) for endpoint in model.endpoints],
+            "endpoints": [endpoint_json(context, model, endpoint) for endpoint in model.endpoints],
         }
     }
 
@@ -169,7 +170,8 @@ def _model_json(model: Model) -> dict[str, Any]:
     }
 
 
-def _endpoint_json(model: Model, endpoint: Endpoint) -> dict[str, Any]:
+def endpoint_json(context: Context, model: Model, endpoint: Endpoint) -> dict[str, Any]:
+    """A PublicEndpoint."""
     return {
         "name": f"{endpoint.provider.name} | {model.canonical_slug}",
         "model_id": model.canonical_slug,
@@ -182,13 +184,7 @@ def _endpoint_json(model: Model, endpoint: Endpoint) -> dict[str, Any]:
         "max_completion_tokens": None,
         "max_prompt_tokens": endpoint.context_length,
         "supported_parameters": list(endpoint.supported_parameters),
-        "status": 0,
-        # Health and performance are not kept yet: null is "no data", never a made-up number.
-        "uptime_last_5m": None,
-        "uptime_last_30m": None,
-        "uptime_last_1d": None,
-        "latency_last_30m": None,
-        "throughput_last_30m": None,
+        **performance(context.gateway.health, endpoint_id(model, endpoint)),
         "supports_implicit_caching": False,
         "supports_voice_cloning": False,
         "native_tools": {},
