@@ -159,7 +159,8 @@ class Executor:
         name = endpoint_id(asked.model, candidate.endpoint)
         access = candidate.access
         if access is not None and not anyway and not self.health.credential_ready(access.id):
-            return UpstreamError("rate_limited", "its credential is paused", retry_after=1.0)
+            wait = self.health.credential_pause(access.id)
+            return UpstreamError("rate_limited", "its credential is not used for a moment", retry_after=wait)
         left = min(self._attempt_timeout, run.left())
         if left <= 0:
             return UpstreamError("timeout", "there was no time left to ask it")
@@ -216,7 +217,7 @@ class Executor:
     ) -> None:
         failure = None if error is None else error.failure
         outcome = Outcome(failure, seconds, tokens, None if error is None else error.retry_after)
-        if candidate.access is None or failure not in {"unauthorized", "payment"}:
+        if not (candidate.byok and failure in {"unauthorized", "payment"}):  # of somebody's own: his matter
             self.health.record(name, outcome, pause=candidate.access is None)
         if candidate.access is not None:
             self.health.record_credential(candidate.access.id, outcome)
