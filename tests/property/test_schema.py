@@ -38,6 +38,17 @@ _OPERATIONS = [
     ("GET", "/api/v1/keys/{hash}"),
     ("PATCH", "/api/v1/keys/{hash}"),
     ("DELETE", "/api/v1/keys/{hash}"),
+    ("GET", "/api/v1/byok"),
+    ("POST", "/api/v1/byok"),
+    *((method, "/api/v1/byok/{id}") for method in ("GET", "PATCH", "DELETE")),
+    ("GET", "/api/v1/private-endpoints"),
+    ("POST", "/api/v1/private-endpoints"),
+    *((method, "/api/v1/private-endpoints/{id}") for method in ("GET", "PATCH", "DELETE")),
+    *(
+        ("POST", f"/api/v1/private-endpoints/{{id}}/{action}")
+        for action in ("validate", "activate", "disable", "enable")
+    ),
+    ("PUT", "/api/v1/private-endpoints/{id}/pricing"),
     ("GET", "/api/v1/key"),
     ("GET", "/api/v1/credits"),
     ("POST", "/api/v1/credits"),
@@ -59,6 +70,9 @@ _REFUSING = [
     ("GET", "/api/v1/keys"),
     ("POST", "/api/v1/keys"),
     ("PATCH", "/api/v1/keys/{hash}"),
+    ("GET", "/api/v1/byok"),
+    ("POST", "/api/v1/byok"),
+    ("POST", "/api/v1/private-endpoints"),
     ("POST", "/api/v1/credits"),
     ("GET", "/api/v1/generation"),
     ("GET", "/api/v1/activity"),
@@ -119,6 +133,15 @@ def _try(described: BaseSchema, a_key: str, method: str, path: str, mode: Genera
             case.body["model"] = MODEL  # a random name would only ever be "not found"
         if mode is GenerationMode.POSITIVE and path == "/api/v1/analytics/query" and isinstance(case.body, dict):
             case.body = {"metrics": ["request_count"], "timezone": case.body.get("timezone")}  # other names are known
+        if mode is GenerationMode.POSITIVE and path == "/api/v1/byok":  # random names are known to nobody
+            case.query.pop("provider", None)
+            if isinstance(case.body, dict):
+                case.body = {**case.body, "provider": "openai"}
+                for name in ("workspace_id", "allowed_models", "allowed_api_key_hashes"):
+                    case.body.pop(name, None)
+        if mode is GenerationMode.POSITIVE and path == "/api/v1/private-endpoints" and isinstance(case.body, dict):
+            case.body = {**case.body, "model_permaslug": MODEL, "provider_slug": "openai"}
+            case.body.pop("base_url", None)
         if mode is GenerationMode.POSITIVE and path == "/api/v1/activity":  # any date, key or zone would be wrong
             case.query = {name: value for name, value in case.query.items() if name in ("group_by", "format")}
         if path.startswith("/api/v1/keys/") and method != "DELETE":

@@ -20,7 +20,7 @@ from embedrouter.api.byok import CreateByok, UpdateByok
 from embedrouter.api.catalog import CatalogDocument
 from embedrouter.api.credits import AddCredit
 from embedrouter.api.keys import CreateKey, UpdateKey
-from embedrouter.api.private_endpoints import (
+from embedrouter.api.private_bodies import (
     CreatePrivateEndpoint,
     ForWorkspace,
     UpdatePricing,
@@ -56,6 +56,7 @@ _OTHERS: Final = {
     "403": "The key may not do this.",
     "404": "There is no such thing, or none that this key may see.",
     "409": "It contradicts what is there.",
+    "422": "Right by itself, and still not possible; the message says why.",
     "503": "The database cannot be used at the moment; see Retry-After.",
 }
 _BODIES: Final[dict[str, type[msgspec.Struct]]] = {
@@ -198,6 +199,8 @@ def document(app: Litestar) -> bytes:
             if name in bodies:
                 operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": bodies[name]}}}
                 wrong |= {"400", "408", "409", "413"}
+            if path.startswith("/api/v1/private-endpoints"):
+                wrong |= {"404", "409", "422"}
             if name in access and access[name] != "public":
                 operation["security"] = [{"key": []}]
                 wrong |= _refusals(access[name])

@@ -9,26 +9,38 @@ import msgspec
 import orjson
 from litestar import Request, Response, delete, get, patch, post, put
 from litestar.params import Parameter
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET
 
 from embedrouter.accounts import private_endpoints
-from embedrouter.accounts.credentials import Region
 from embedrouter.accounts.private_endpoints import (
     Activation,
-    Check,
     Edit,
     NewPrivateEndpoint,
     Pricing,
     PrivateEndpoint,
     Removal,
     Repricing,
-    Status,
     Switch,
     Upstream,
 )
 from embedrouter.api.auth import MANAGEMENT, caller_of
 from embedrouter.api.body import plain, read_small
 from embedrouter.api.context import Context
+from embedrouter.api.private_bodies import (
+    ActivatePrivateEndpoint,
+    CreatePrivateEndpoint,
+    ForWorkspace,
+    Gone,
+    GoneAnswer,
+    Item,
+    ItemAnswer,
+    ItemList,
+    PricingBody,
+    UpdatePricing,
+    UpdatePrivateEndpoint,
+    ValidationAnswer,
+    ValidationItem,
+)
 from embedrouter.api.problems import envelope
 from embedrouter.api.validating import checked_url, described, public_pricing, validated
 from embedrouter.errors import EmbedRouterError, InvalidRequestError, UnprocessableError
@@ -36,122 +48,12 @@ from embedrouter.ledger.book import now
 from embedrouter.money import pico_usd
 from embedrouter.periods import iso
 
-Text = Annotated[str, Meta(min_length=1, max_length=200)]
-Url = Annotated[str, Meta(min_length=1, max_length=500)]
-Price = Annotated[str, Meta(pattern=r"^\d{1,7}(\.\d{1,12})?$", description="USD a token, as a decimal")]
-Id = Annotated[str, Meta(min_length=1, max_length=40)]
-
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _IDEMPOTENCY_KEY: Final = re.compile(r"[ -~]{1,255}")
 _COMPARED: Final = (
     "model_permaslug", "provider_slug", "upstream_model_id", "base_url", "declared_region", "declared_zdr", "pricing",
 )  # fmt: skip
 _TAGS: Final = ["Private endpoints"]
-
-
-class PricingBody(msgspec.Struct, frozen=True, kw_only=True):
-    """Declared prices."""
-
-    prompt: Price
-    completion: Price
-    cache_read: Price | None = None
-    cache_write: Price | None = None
-
-
-class ForWorkspace(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose credential is used."""
-
-    workspace_id: Id
-
-
-class ActivatePrivateEndpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of POST /private-endpoints/{id}/activate, which may be left out."""
-
-    workspace_id: Id | None = None
-
-
-class CreatePrivateEndpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of POST /private-endpoints. activate: validate and activate at once."""
-
-    model_permaslug: Text
-    provider_slug: Text
-    upstream_model_id: Text
-    base_url: Url | None = None
-    pricing: PricingBody | None = None
-    declared_region: Region | None = None
-    declared_zdr: bool | None = None
-    activate: ForWorkspace | None = None
-
-
-class UpdatePrivateEndpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of PATCH /private-endpoints/{id}."""
-
-    upstream_model_id: Text
-    base_url: Url | UnsetType = UNSET
-    declared_region: Region | UnsetType | None = UNSET
-    declared_zdr: bool | UnsetType | None = UNSET
-
-
-class UpdatePricing(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of PUT /private-endpoints/{id}/pricing."""
-
-    pricing: PricingBody
-
-
-class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """A private endpoint. Names are null where the catalog does not have the model any more."""
-
-    id: str
-    status: Status
-    model_permaslug: str
-    model_slug: str | None
-    model_name: str | None
-    provider_name: str
-    provider_slug: str | None
-    upstream_model_id: str
-    base_url: str | None
-    pricing: Pricing
-    declared_region: Region | None
-    declared_zdr: bool | None
-    created_at: str
-    workspace_id: str | None  # beyond OpenRouter: whose it is, once it is active
-
-
-class ItemAnswer(msgspec.Struct, frozen=True):
-    """One private endpoint."""
-
-    data: Item
-
-
-class ItemList(msgspec.Struct, frozen=True):
-    """All of them, the oldest first."""
-
-    data: list[Item]
-
-
-class ValidationItem(msgspec.Struct, frozen=True):
-    """What was looked at."""
-
-    passed: bool
-    checks: list[Check]
-
-
-class ValidationAnswer(msgspec.Struct, frozen=True):
-    """What POST /private-endpoints/{id}/validate answers, also where it did not pass."""
-
-    data: ValidationItem
-
-
-class Gone(msgspec.Struct, frozen=True):
-    """What was deleted."""
-
-    id: str
-
-
-class GoneAnswer(msgspec.Struct, frozen=True):
-    """What DELETE answers."""
-
-    data: Gone
 
 
 _CREATE: Final = msgspec.json.Decoder(CreatePrivateEndpoint)
