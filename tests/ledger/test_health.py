@@ -110,6 +110,17 @@ def test_what_was_before_the_start_is_no_outage(one: _Process, two: _Process) ->
     assert not two.health.facts(A).outage
 
 
+def test_what_a_long_silence_hid_is_no_outage(one: _Process, two: _Process) -> None:
+    """The failures may be a minute old, and over."""
+    _turns(one, two)
+    seen(one.health, "timeout", 3)
+    _turns(one, times=1)
+    two.sharing._looked_at -= 60
+    _turns(two)
+    assert two.requests() == 3
+    assert not two.health.facts(A).outage
+
+
 def test_histograms_are_told_when_their_minute_is_over(one: _Process, two: _Process, clock: Clock) -> None:
     _turns(one, two)
     seen(one.health, times=9, seconds=0.1)
