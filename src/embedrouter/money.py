@@ -18,6 +18,12 @@ def usd_text(pico: int) -> str:
     return text or "0"
 
 
+def usd_price(pico: int) -> str:
+    """USD for a person, exact: "$1,500.00", "$0.000000005"."""
+    cents = PICO // 100
+    return f"${pico // PICO:,}.{pico % PICO // cents:02}" if pico % cents == 0 else f"${usd_text(pico)}"
+
+
 def pico_usd(amount: float | str | Decimal) -> int:
     """Pico-USD of an amount in USD; a fraction of a pico-USD is rounded up. Raises ValueError for what is no amount."""
     try:

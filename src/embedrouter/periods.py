@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 Period = Literal["total", "day", "week", "month"]
 Reset = Literal["daily", "weekly", "monthly"]
+Interval = Literal["daily", "weekly", "monthly", "lifetime"]
 PERIODS: Final[tuple[Period, ...]] = ("total", "day", "week", "month")
 
 SECOND: Final = 1_000_000  # microseconds
@@ -14,6 +15,10 @@ DAY: Final = 86_400  # seconds
 # As the API spells them; null there is `total` here.
 RESETS: Final[dict[Reset, Period]] = {"daily": "day", "weekly": "week", "monthly": "month"}
 RESET_OF: Final[dict[Period, Reset]] = {period: reset for reset, period in RESETS.items()}
+
+# The same of budgets, the narrowest first.
+INTERVALS: Final[dict[Interval, Period]] = {"daily": "day", "weekly": "week", "monthly": "month", "lifetime": "total"}
+INTERVAL_OF: Final[dict[Period, Interval]] = {period: interval for interval, period in INTERVALS.items()}
 
 
 def start_of(period: Period, at: int) -> int:

@@ -38,22 +38,23 @@ class Gatekeeper:
         self._billing = billing
 
     def admit(self, secret: str, at: int) -> Caller:
-        """at: now, in microseconds. Raises AuthenticationError."""
+        """at: now, in microseconds. Raises AuthenticationError, OverloadedError."""
         key = self._ring.find(secret)
         if key is None or key.deleted_at is not None:
             raise AuthenticationError("The API key is not valid")
         if not key.usable(at):
             raise AuthenticationError(f"The API key is {'disabled' if key.disabled else 'expired'}")
-        workspace = self._ring.workspace(key)
+        workspace, terms = self._ring.workspace(key), self._ring.terms(key)
         payer = Payer(
             key_id=key.id,
             workspace_id=key.workspace_id,
             account_id=ACCOUNT,
             key_limit=None if key.limit_pico is None else key.limit_reset or "total",
             budgets=workspace.budgets,
+            guardrails=terms.budgets,
             enforce_balance=self._billing == "enforce",
             requests_per_minute=key.requests_per_minute,
             tokens_per_minute=key.tokens_per_minute,
             max_concurrent=key.max_concurrent,
         )
-        return Caller(key, payer, public=workspace.in_rankings and not key.private)
+        return Caller(key, payer, public=workspace.in_rankings and not key.private, constraints=terms.constraints)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, RowMapping, case, delete, insert, select
 
 from embedrouter.errors import OverloadedError
 from embedrouter.ledger.holds import REMOVE, Claim, Hold, Payer, admit, free, release
-from embedrouter.periods import DAY, PERIODS, SECOND, start_of
+from embedrouter.periods import DAY, PERIODS, SECOND, Period, start_of
 from embedrouter.store import Batch, Statement
 from embedrouter.store.statement import Into
 from embedrouter.store.tables import generation_contents, generations, ledger, spending, usage
@@ -152,7 +152,10 @@ def _charge(batch: Batch, settlements: Sequence[Settlement], sign: int = 1) -> N
     for generation, payer, *_ in settlements:
         at, cost = generation.created_at, sign * generation.cost_pico
         day = at // SECOND // DAY
-        for claim in _counters(generation.key_id, generation.workspace_id, payer.account_id, day):
+        counters = _counters(generation.key_id, generation.workspace_id, payer.account_id, day)
+        if payer.guardrails:
+            counters += _of_guardrails(payer.guardrails, at)
+        for claim in counters:
             row = spent.setdefault(claim, [0, 0])
             row[0] += cost
             row[1] = max(row[1], at)
@@ -186,6 +189,11 @@ def _counters(key_id: int, workspace_id: str, account_id: str, day: int) -> tupl
     scopes = (("key", str(key_id)), ("workspace", workspace_id))
     counters = [Claim(*scope, period, start_of(period, at)) for scope in scopes for period in PERIODS]
     return (*counters, Claim("account", account_id, "total", 0))
+
+
+def _of_guardrails(limited: Sequence[tuple[str, Period]], at: int) -> tuple[Claim, ...]:
+    """In every period, so that a budget that is given another one knows what was spent."""
+    return tuple(Claim("guardrail", of, period, start_of(period, at)) for of, _ in limited for period in PERIODS)
 
 
 def _spend(into: Into) -> Any:

@@ -1,8 +1,8 @@
 """Reserving money and rate before a request runs; exact across processes, since the database decides.
 
 A request claims its cost, known exactly before it runs, in each counter that limits it: its account's balance, its
-workspace's budgets, its key's limit. Each claim is one conditional update. All claims and rates of a request hold, or
-none. Requests that arrive together are tried as one; only if that does not fit, each by itself.
+workspace's and its guardrails' budgets, its key's limit. Each claim is one conditional update. All claims and rates of
+a request hold, or none. Requests that arrive together are tried as one; only if that does not fit, each by itself.
 """
 
 from collections import Counter
@@ -14,13 +14,15 @@ from sqlalchemy import BigInteger, bindparam, case, func, insert, select, update
 from sqlalchemy.sql import ColumnElement
 
 from embedrouter.errors import EmbedRouterError, PaymentRequiredError, PermissionDeniedError, RateLimitExceededError
-from embedrouter.money import PICO, usd, usd_text
-from embedrouter.periods import RESET_OF, SECOND, Period, end_of, iso, start_of
+from embedrouter.money import PICO, usd, usd_price, usd_text
+from embedrouter.periods import INTERVAL_OF, INTERVALS, RESET_OF, SECOND, Period, end_of, iso, start_of
 from embedrouter.store import Batch, Removal, Statement, savepoint
-from embedrouter.store.tables import accounts, api_keys, budgets, holds, key_rates, spending
+from embedrouter.store.tables import accounts, api_keys, budgets, guardrails, holds, key_rates, spending
 
 MINUTE: Final = 60_000_000_000  # nanoseconds
 _SKEW: Final = 5_000_000_000  # nanoseconds; a rate further ahead than its minute and this is of a clock that jumped
+_BREADTH: Final = tuple(INTERVALS.values())  # the narrowest first
+_LIMITS: Final = {"account": "balance", "workspace": "budget", "guardrail": "guardrail_budget", "key": "key_limit"}
 _NO_LIMIT: Final = (1 << 63) - 1
 _MOST_AT_ONCE: Final = 4_000_000 * PICO  # pico-USD of one request: taken from the lowest balance, it fits 64 bits
 
@@ -28,7 +30,7 @@ _MOST_AT_ONCE: Final = 4_000_000 * PICO  # pico-USD of one request: taken from t
 class Claim(NamedTuple):
     """One row of `spending` whose limit a request must fit."""
 
-    scope: str  # account, workspace, key
+    scope: str  # account, workspace, key, guardrail
     scope_id: str
     period: Period
     start: int
@@ -45,6 +47,7 @@ class Payer(NamedTuple):
     account_id: str
     key_limit: Period | None = None  # the period of the key's limit; None: no limit
     budgets: tuple[Period, ...] = ()  # of its workspace
+    guardrails: tuple[tuple[str, Period], ...] = ()  # those with a budget, and its period
     enforce_balance: bool = False
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
@@ -57,6 +60,7 @@ class Payer(NamedTuple):
             self.enforce_balance
             or self.key_limit is not None
             or bool(self.budgets)
+            or bool(self.guardrails)
             or self.requests_per_minute is not None
             or self.tokens_per_minute is not None
             or self.max_concurrent is not None
@@ -71,6 +75,7 @@ class Payer(NamedTuple):
         """What a request admitted at `at` (microseconds) must fit; always in the same order, so that none deadlock."""
         found = [Claim("account", self.account_id, "total", 0)] if self.enforce_balance else []
         found += [Claim("workspace", self.workspace_id, period, start_of(period, at)) for period in self.budgets]
+        found += [Claim("guardrail", of, period, start_of(period, at)) for of, period in self.guardrails]
         if self.key_limit is not None:
             found.append(Claim("key", str(self.key_id), self.key_limit, start_of(self.key_limit, at)))
         return tuple(found)
@@ -262,14 +267,22 @@ def too_many(most: int) -> RateLimitExceededError:
     )
 
 
+def _broadest(batch: Batch, refused: Claim, request: Hold) -> Claim:
+    """Of several budgets that a request exceeds, the one that lasts longest. Those before it in order were claimed."""
+    others = [one for one in request.claims if one[:2] == refused[:2] and one > refused]
+    exceeded = [refused, *(one for one in others if not _fit(batch, one, request.amount_pico))]
+    return max(exceeded, key=lambda one: _BREADTH.index(one.period))
+
+
 def _refused(batch: Batch, claim: Claim, request: Hold) -> EmbedRouterError:
+    claim = _broadest(batch, claim, request)
     used = select(spending.c.spent_pico + spending.c.held_pico).where(*_is(claim))
     limit = batch.connection.execute(select(_limit(claim.scope, *_ids(claim)))).scalar_one()
     left = max(0, limit - (batch.connection.execute(used).scalar() or 0))
     ends = end_of(claim.period, claim.start * SECOND)
     resets = None if ends is None else iso(ends * SECOND)
     metadata = {
-        "limit": {"account": "balance", "workspace": "budget", "key": "key_limit"}[claim.scope],
+        "limit": _LIMITS[claim.scope],
         "limit_usd": usd(limit),
         "remaining_usd": usd(left),
         "needed_usd": usd(request.amount_pico),
@@ -282,7 +295,12 @@ def _refused(batch: Batch, claim: Claim, request: Hold) -> EmbedRouterError:
         return PaymentRequiredError(f"Insufficient credits: {needs}. Ask for a top-up", metadata=metadata)
     if claim.scope == "key":
         return PaymentRequiredError(f"The key's limit is used up: {needs}{when}", metadata=metadata)
-    return PermissionDeniedError(f"The workspace's {claim.period} budget is used up: {needs}{when}", metadata=metadata)
+    whose = "Workspace" if claim.scope == "workspace" else "Guardrail"
+    return PermissionDeniedError(
+        f"{whose} {INTERVAL_OF[claim.period]} budget of {usd_price(limit)} exceeded: {needs}{when}. Ask an "
+        f"administrator to raise it",
+        metadata=metadata,
+    )
 
 
 def _too_fast(
@@ -341,6 +359,7 @@ def _limit(scope: str, of: Any, period: Any) -> ColumnElement[int]:
         "workspace": lambda: select(budgets.c.limit_pico).where(
             budgets.c.workspace_id == of, budgets.c.period == period
         ),
+        "guardrail": lambda: select(guardrails.c.limit_pico).where(guardrails.c.id == of),
         "key": lambda: select(api_keys.c.limit_pico).where(api_keys.c.id == of),
     }[scope]()
     return func.coalesce(query.scalar_subquery(), _NO_LIMIT, type_=BigInteger)
@@ -377,7 +396,7 @@ def _fitting(scope: str) -> Statement:
     return Statement(lambda _: select(func.count()).select_from(spending).where(*_fits(scope)))
 
 
-_SCOPES: Final = ("account", "workspace", "key")
+_SCOPES: Final = ("account", "workspace", "guardrail", "key")
 _CLAIM: Final = {scope: _claiming(scope) for scope in _SCOPES}
 _FIT: Final = {scope: _fitting(scope) for scope in _SCOPES}
 

@@ -175,7 +175,7 @@ ledger: Final = Table(
 spending: Final = Table(
     "spending",
     metadata,
-    Column("scope", String(12), nullable=False),  # account, workspace, key
+    Column("scope", String(12), nullable=False),  # account, workspace, key, guardrail
     Column("scope_id", String(36), nullable=False),
     Column("period", String(8), nullable=False),  # total, day, week, month
     Column("start", BigInteger, nullable=False),  # the period's first second, UTC; 0 for total
@@ -350,7 +350,9 @@ guardrails: Final = Table(
     Column("id", String(36), primary_key=True),  # uuid
     Column("workspace_id", String(36), ForeignKey("workspaces.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("name", String(200), nullable=False),
-    Column("body", Text, nullable=False),  # JSON: allow lists, zdr, budget
+    Column("limit_pico", BigInteger),  # its budget; null: none
+    Column("limit_reset", String(8)),  # day, week, month; null: never
+    Column("body", Text, nullable=False),  # JSON: description, allow lists, zdr
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
 )
