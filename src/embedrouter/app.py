@@ -22,22 +22,28 @@ from embedrouter.accounts.caller import Gatekeeper
 from embedrouter.accounts.credential_ring import CredentialRing
 from embedrouter.accounts.first import FirstKey
 from embedrouter.accounts.passwords import Passwords
+from embedrouter.accounts.presets import PresetShelf
 from embedrouter.accounts.reception import Reception
 from embedrouter.accounts.ring import KeyRing
 from embedrouter.accounts.sealing import Sealer
 from embedrouter.api import (
     activity,
     analytics,
+    budgets,
     byok,
     current_key,
     datasets,
     docs,
     generations,
+    guardrail_keys,
+    guardrails,
     health,
     keys,
     models,
+    presets,
     private_endpoints,
     problems,
+    workspaces,
 )
 from embedrouter.api import catalog as catalog_routes
 from embedrouter.api import credits as credit_routes
@@ -131,6 +137,38 @@ _API = (
     private_endpoints.disable_item,
     private_endpoints.enable_item,
     private_endpoints.update_pricing,
+    models.list_user_models,
+    models.list_zdr_endpoints,
+    workspaces.list_workspaces,
+    workspaces.create_workspace,
+    workspaces.get_workspace,
+    workspaces.update_workspace,
+    workspaces.delete_workspace,
+    workspaces.list_members,
+    workspaces.add_members,
+    workspaces.remove_members,
+    budgets.list_budgets,
+    budgets.get_budget,
+    budgets.set_budget,
+    budgets.delete_budget,
+    guardrails.list_guardrails,
+    guardrails.create_guardrail,
+    guardrails.get_guardrail,
+    guardrails.update_guardrail,
+    guardrails.delete_guardrail,
+    guardrail_keys.list_all_keys,
+    guardrail_keys.list_keys,
+    guardrail_keys.assign_keys,
+    guardrail_keys.unassign_keys,
+    guardrail_keys.list_all_members,
+    guardrail_keys.list_members,
+    guardrail_keys.assign_members,
+    presets.list_presets,
+    presets.get_preset,
+    presets.list_versions,
+    presets.get_version,
+    presets.create_preset,
+    presets.delete_preset,
 )
 _QUANTIZATION = {"float32": "fp32", "bfloat16": "bf16", "int8": "int8"}
 
@@ -157,6 +195,7 @@ class Store(NamedTuple):
     database: Database
     writer: Writer
     ring: KeyRing
+    presets: PresetShelf
     first_key: FirstKey
 
     def close(self) -> None:
@@ -174,7 +213,9 @@ def open_store(settings: Settings) -> Store:
     first_key = first.prepare(writer, wanted)
     ring = KeyRing(database)
     ring.load()
-    return Store(database, writer, ring, first_key)
+    shelf = PresetShelf(database)
+    shelf.load()
+    return Store(database, writer, ring, shelf, first_key)
 
 
 def _builtin_model(model: MiniLM | None) -> Model:
@@ -249,6 +290,7 @@ def make_context(settings: Settings, store: Store, model: MiniLM | None) -> Cont
         responses=responses,
         credentials=credentials,
         probe=prober(remote, settings.attempt_timeout_s),
+        presets=store.presets,
     )
 
 
@@ -260,6 +302,7 @@ def make_keeper(context: Context, reception: Reception) -> Keeper:
         Chore("taking in a changed catalog", 0.5, context.catalog.reload),
         Chore("taking in changed private endpoints", 0.5, context.private.reload),
         Chore("sharing endpoints' health", 2.0, context.sharing.turn),
+        Chore("taking in changed presets", 0.5, context.presets.load),
         Chore("showing that this process lives", 1.0, context.ledger.beat),
         Chore("moving SQLite's WAL into its file", 1.0, context.database.checkpoint),
         Chore("forgetting ended sessions", 600.0, reception.tidy),

@@ -31,7 +31,7 @@ _PUBLIC = {
         for base in ("/api/v1", "/v1")
         for path in (
             "/models", "/models/count", "/embeddings/models", "/model/{author:str}/{slug:str}",
-            "/models/{author:str}/{slug:str}/endpoints", "/providers",
+            "/models/{author:str}/{slug:str}/endpoints", "/providers", "/endpoints/zdr",
         )
     ),
 }  # fmt: skip
@@ -46,6 +46,11 @@ _ANY_KEY = {
         "/generation/content",
         "/datasets/rankings-daily",
         "/datasets/app-rankings",
+        "/models/user",
+        "/presets",
+        "/presets/{slug:str}",
+        "/presets/{slug:str}/versions",
+        "/presets/{slug:str}/versions/{version:str}",
     )
 }
 _CALLERS = ("nobody", "wrong", "disabled", "expired", "deleted", "inference", "management")
@@ -104,6 +109,7 @@ def test_only_what_is_meant_to_be_is_open(app: Litestar) -> None:
     found = list(rules(app))
     assert {rule.path for rule in found if rule.access == "public"} == _PUBLIC
     assert {rule.path for rule in found if rule.access == "key"} == _ANY_KEY
+    assert {rule.method for rule in found if rule.access == "key"} == {"GET"}
     assert {rule.path for rule in found if rule.access == "inference"} == {EMBEDDINGS, "/v1/embeddings"}
 
 

@@ -1,5 +1,6 @@
 """Guardrails: what keys may use and spend. One a key, and one for all keys of a workspace: its default guardrail."""
 
+import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -15,6 +16,7 @@ from embedrouter.store import Batch
 from embedrouter.store.tables import api_keys, guardrail_keys, guardrails, workspaces
 
 _IDS: Final = uuid.UUID("6d1f1a37-94c5-4b0e-8f63-2f1a2c9f8a51")  # of ids that are derived from others
+_ID: Final = re.compile(r"[0-9a-f-]{36}")
 _ZDR: Final = tuple(f"enforce_zdr_{whose}" for whose in ("anthropic", "google", "openai", "other", "xai"))
 
 
@@ -151,7 +153,9 @@ def unassign(batch: Batch, wanted: Sequence[Assigning]) -> Sequence[int | Except
 
 def find(connection: Connection, id_: str) -> Guardrail:
     """One by its id. Raises NotFoundError, also for a default guardrail that nobody has configured yet."""
-    row = connection.execute(select(guardrails).where(guardrails.c.id == id_)).one_or_none()
+    row = None
+    if _ID.fullmatch(id_):
+        row = connection.execute(select(guardrails).where(guardrails.c.id == id_)).one_or_none()
     if row is None:
         raise _unknown()
     return _guardrail(row)
@@ -226,6 +230,8 @@ def _create(batch: Batch, wanted: NewGuardrail) -> Guardrail | Exception:
 
 def _change(batch: Batch, wanted: GuardrailChange) -> Guardrail | Exception:
     connection = batch.connection
+    if not _ID.fullmatch(wanted.id):
+        return _unknown()
     of_workspace = _default_of(connection, wanted.id)
     if of_workspace is not None and "name" in wanted.columns:
         return InvalidRequestError(

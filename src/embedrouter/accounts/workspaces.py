@@ -1,10 +1,11 @@
 """Workspaces: rows in the database, their settings, and what each may spend."""
 
+import re
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, or_, select, updat
 from embedrouter.accounts import marks
 from embedrouter.accounts.first import WORKSPACE
 from embedrouter.accounts.keys import REVISION
+from embedrouter.accounts.private_endpoints import REVISION as PRIVATE_ENDPOINTS
 from embedrouter.errors import EmbedRouterError, InvalidRequestError, NotFoundError, PermissionDeniedError
 from embedrouter.money import usd_price
 from embedrouter.periods import INTERVAL_OF, INTERVALS, PERIODS, Period, start_of
@@ -20,6 +22,7 @@ from embedrouter.store.tables import api_keys, budgets, guardrail_keys, guardrai
 
 Sort = Literal["price", "throughput", "latency"]
 
+_REF: Final = re.compile(r"[a-z0-9-]{1,100}")
 _BREADTH: Final = tuple(INTERVALS.values())  # the narrowest first
 
 
@@ -63,8 +66,8 @@ class WorkspaceChange(NamedTuple):
 
     ref: str
     at: int
-    columns: dict[str, object]  # name, slug, in_rankings
-    preferences: dict[str, object]  # fields of `Preferences`
+    columns: Mapping[str, Any]  # name, slug, in_rankings
+    preferences: Mapping[str, Any]  # fields of `Preferences`
 
 
 class BudgetChange(NamedTuple):
@@ -212,6 +215,7 @@ def _remove(batch: Batch, ref: str) -> EmbedRouterError | None:
     connection.execute(delete(workspaces).where(workspaces.c.id == there.id))
     marks.grow(batch, marks.RULES)
     marks.grow(batch, marks.PRESETS)
+    marks.grow(batch, PRIVATE_ENDPOINTS)
     return None
 
 
@@ -268,6 +272,8 @@ def preferences_of(settings: str) -> Preferences:
 
 
 def _lookup(connection: Connection, ref: str) -> Workspace | None:
+    if not _REF.fullmatch(ref):
+        return None
     rows = [
         _workspace(row)
         for row in connection.execute(select(workspaces).where(or_(workspaces.c.id == ref, workspaces.c.slug == ref)))

@@ -1,9 +1,11 @@
 """What the routes share: one object a process, made by the app."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 from embedrouter.accounts.caller import Gatekeeper
 from embedrouter.accounts.credential_ring import CredentialRing
+from embedrouter.accounts.presets import PresetShelf
 from embedrouter.accounts.ring import KeyRing
 from embedrouter.api.response_cache import ResponseCache
 from embedrouter.catalog_keeper import CatalogKeeper
@@ -38,9 +40,15 @@ class Context:
     sharing: HealthSharing
     metrics: Metrics
     responses: ResponseCache | None  # None: the cache is off
+    presets: PresetShelf
     credentials: CredentialRing
     probe: Prober = field(default=no_probe)
     draining: bool = field(default=False)
+
+    async def refresh(self) -> None:
+        """Take in what was just changed: here at once, where other processes look every half second."""
+        await asyncio.to_thread(self.ring.load)
+        await asyncio.to_thread(self.presets.load)
 
     def refuse_if_draining(self) -> None:
         """Raise OverloadedError once the server shuts down: what was accepted is answered, nothing new is taken."""

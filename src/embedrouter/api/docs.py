@@ -16,10 +16,14 @@ from litestar.types import ControllerRouterHandler
 from embedrouter import __version__
 from embedrouter.api.analytics import QueryBody
 from embedrouter.api.auth import PUBLIC, Access, rules
+from embedrouter.api.budgets import SetBudget
 from embedrouter.api.byok import CreateByok, UpdateByok
 from embedrouter.api.catalog import CatalogDocument
 from embedrouter.api.credits import AddCredit
+from embedrouter.api.guardrail_keys import Keys
+from embedrouter.api.guardrails import CreateGuardrail, UpdateGuardrail
 from embedrouter.api.keys import CreateKey, UpdateKey
+from embedrouter.api.presets import CreatePreset
 from embedrouter.api.private_bodies import (
     CreatePrivateEndpoint,
     ForWorkspace,
@@ -27,6 +31,7 @@ from embedrouter.api.private_bodies import (
     UpdatePrivateEndpoint,
 )
 from embedrouter.api.schemas import EmbeddingsRequest
+from embedrouter.api.workspaces import CreateWorkspace, UpdateWorkspace
 from embedrouter.catalog.entries import EndpointEntry, ModelEntry, ProviderEntry
 from embedrouter.errors import NotFoundError
 
@@ -74,6 +79,14 @@ _BODIES: Final[dict[str, type[msgspec.Struct]]] = {
     "updatePrivateEndpointPricing": UpdatePricing,
     "validatePrivateEndpoint": ForWorkspace,
     "queryAnalytics": QueryBody,
+    "createWorkspace": CreateWorkspace,
+    "updateWorkspace": UpdateWorkspace,
+    "upsertWorkspaceBudget": SetBudget,
+    "createGuardrail": CreateGuardrail,
+    "updateGuardrail": UpdateGuardrail,
+    "bulkAssignKeysToGuardrail": Keys,
+    "bulkUnassignKeysFromGuardrail": Keys,
+    "createPreset": CreatePreset,
 }
 _CSV: Final = ("getUserActivity", "queryAnalytics")  # what answers in CSV, too, to who wants it
 _CSP: Final = (

@@ -19,6 +19,7 @@ from embedrouter.api.body import decode, read_body
 from embedrouter.api.context import Context
 from embedrouter.api.exchange import Answer, ClientGone, Departure, Exchange
 from embedrouter.api.inputs import normalise
+from embedrouter.api.preset_calls import resolve
 from embedrouter.api.problems import answer_of, unforeseen
 from embedrouter.api.response_cache import Hit, Ticket, ticket_of
 from embedrouter.api.schemas import EmbeddingsRequest
@@ -110,14 +111,17 @@ async def _answer(exchange: Exchange, context: Context) -> Answer:
 
 
 async def _received(exchange: Exchange, context: Context, caller: Caller) -> tuple[EmbeddingsRequest, Ticket | None]:
-    """The body, and what is asked of the response cache."""
+    """The body with its preset's settings, and what is asked of the response cache."""
     context.refuse_if_draining()
     limit = context.settings.max_body_mib * 1_048_576
     body = await read_body(exchange, limit=limit, grace=context.settings.body_timeout_s)
     started = time.perf_counter()
     wanted = decode(body, _DECODER)
     context.metrics.stages["decode"].observe(time.perf_counter() - started)
-    return wanted, None if context.responses is None else await ticket_of(exchange, caller.key.id, body)
+    wanted, wish = resolve(wanted, context.presets, caller.key.workspace_id)
+    if context.responses is None:
+        return wanted, None
+    return wanted, await ticket_of(exchange, caller.key.id, body, wish, caller.constraints)
 
 
 def _origin(

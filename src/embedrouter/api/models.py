@@ -1,15 +1,17 @@
 """GET /models and its relatives: what is served, by whom, for how much. Public."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, Final, Literal
 
+import msgspec
 from litestar import Request, get
 from litestar.datastructures import State
 from litestar.params import Parameter
 
-from embedrouter.api.auth import PUBLIC
+from embedrouter.api.auth import ANY_KEY, PUBLIC, caller_of
 from embedrouter.api.context import Context
 from embedrouter.api.performance import performance
+from embedrouter.catalog.constraints import Constraints
 from embedrouter.catalog.models import Endpoint, Model, Provider, endpoint_id
 from embedrouter.catalog.select import ModelFilter, Sort, select
 from embedrouter.money import usd_text
@@ -95,6 +97,34 @@ async def get_model(context: Context, author: str, slug: str) -> dict[str, Any]:
 
 
 @get(
+    "/models/user",
+    summary="List the models that a key may use",
+    tags=["Models"],
+    operation_id="listModelsUser",
+    opt=ANY_KEY,
+)
+async def list_user_models(
+    request: AnyRequest, context: Context, offset: Offset = None, limit: Limit = None
+) -> dict[str, Any]:
+    """Those that its workspace and its guardrails leave, priced by the endpoints that they leave."""
+    constraints = caller_of(request).constraints
+    return _page(request, [*_left(context.gateway.catalog.models, constraints)], offset, limit)
+
+
+@get(
+    "/endpoints/zdr",
+    summary="List the endpoints that retain no prompts",
+    tags=["Endpoints"],
+    operation_id="listEndpointsZdr",
+    opt=PUBLIC,
+)
+async def list_zdr_endpoints(context: Context) -> dict[str, Any]:
+    """What is left with zero data retention. Nobody's private endpoints are among them."""
+    left = _left(context.catalog.loaded.catalog.models, Constraints(zdr=True))
+    return {"data": [endpoint_json(context, model, endpoint) for model in left for endpoint in model.endpoints]}
+
+
+@get(
     "/models/{author:str}/{slug:str}/endpoints",
     summary="List a model's endpoints",
     tags=["Endpoints"],
@@ -120,6 +150,14 @@ async def list_endpoints(context: Context, author: str, slug: str) -> dict[str, 
 async def list_providers(context: Context) -> dict[str, Any]:
     """Everyone who serves a model here."""
     return {"data": [_provider_json(provider) for provider in context.catalog.loaded.catalog.providers]}
+
+
+def _left(models: Iterable[Model], constraints: Constraints) -> Iterator[Model]:
+    """The models with the endpoints that are left of them, if any are."""
+    for model in models:
+        endpoints = tuple(endpoint for endpoint in model.endpoints if constraints.permit(model, endpoint))
+        if endpoints:
+            yield msgspec.structs.replace(model, endpoints=endpoints)
 
 
 def _page(request: AnyRequest, models: Sequence[Model], offset: int | None, limit: int | None) -> dict[str, Any]:

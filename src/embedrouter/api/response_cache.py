@@ -17,6 +17,7 @@ import msgspec
 
 from embedrouter.api.answers import Encoded
 from embedrouter.api.exchange import Exchange
+from embedrouter.catalog.constraints import Constraints
 from embedrouter.lru import LruCache
 from embedrouter.work import Source
 
@@ -28,6 +29,14 @@ _LARGE: Final = 65_536  # bytes; a body above is digested in a thread
 _PARSE_INT: Final = re.compile(r"\s*([+-]?)0*(\d{1,18})", re.ASCII)  # a longer number is beyond any bound, too
 
 Key = tuple[int, bytes]  # the API key's id, the digest of what was asked
+
+
+class Wish(NamedTuple):
+    """What a request's preset says of the cache; None says nothing."""
+
+    enabled: bool | None = None
+    ttl: int | None = None  # seconds
+    version: str | None = None  # the preset's, for the same body means something else in the next one
 
 
 class Ticket(NamedTuple):
@@ -101,13 +110,22 @@ class ResponseCache:
         self.entries.drop_due(self._clock())
 
 
-async def ticket_of(exchange: Exchange, key_id: int, body: bytes) -> Ticket | None:
-    """What a request asks of the cache; None where it does not ask. body: decoded without an error before."""
-    if not _is_true(exchange.header(b"x-openrouter-cache")):
+async def ticket_of(
+    exchange: Exchange, key_id: int, body: bytes, wish: Wish, constraints: Constraints
+) -> Ticket | None:
+    """What a request asks of the cache; None where it does not ask, or must not. body: decoded without an error before.
+
+    A preset's no counts more than the header, the header more than a preset's yes. Where an administrator wants no
+    prompts retained, nothing that was made of them is either.
+    """
+    header = exchange.header(b"x-openrouter-cache")
+    if constraints.zdr or wish.enabled is False or not (_is_true(header) if header is not None else wish.enabled):
         return None
     encoding = (exchange.header(b"x-token-encoding") or "").strip().lower()
-    digest = await asyncio.to_thread(_digest, body, encoding) if len(body) > _LARGE else _digest(body, encoding)
-    ttl = ttl_of(exchange.header(b"x-openrouter-cache-ttl"))
+    means = f"{encoding or 'cl100k_base'}\n{wish.version or ''}\n{hash(constraints)}"
+    digest = await asyncio.to_thread(_digest, body, means) if len(body) > _LARGE else _digest(body, means)
+    asked = exchange.header(b"x-openrouter-cache-ttl")
+    ttl = wish.ttl if asked is None and wish.ttl is not None else ttl_of(asked)
     return Ticket((key_id, digest), ttl, _is_true(exchange.header(b"x-openrouter-cache-clear")))
 
 
@@ -124,11 +142,11 @@ def _is_true(header: str | None) -> bool:
     return header is not None and header.strip().lower() == "true"
 
 
-def _digest(body: bytes, encoding: str) -> bytes:
-    """SHA-256 of everything that decides an answer: the endpoint, the header X-Token-Encoding, the body."""
+def _digest(body: bytes, means: str) -> bytes:
+    """SHA-256 of everything that decides an answer: the endpoint, what the body means, the body."""
     # What this cannot read and the decoder could is known by its bytes as they are.
     with suppress(msgspec.DecodeError, RecursionError):
         body = msgspec.json.format(body, indent=-1)
-    digest = hashlib.sha256(f"embeddings\n{encoding or 'cl100k_base'}\n".encode())
+    digest = hashlib.sha256(f"embeddings\n{means}\n".encode())
     digest.update(body)
     return digest.digest()

@@ -60,6 +60,7 @@ class EmbeddingsRequest(ModelParameters, frozen=True, kw_only=True):
     dimensions: Annotated[int, msgspec.Meta(ge=1)] | None = None
     truncate: bool | Literal["end", "none"] | None = None
     provider: ProviderPreferences | None = None
+    preset: Annotated[str, msgspec.Meta(max_length=100)] | None = None
     input_type: str | None = None
     user: str | None = None
     session_id: Label | None = None

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from embedrouter.catalog.models import Endpoint, Model
+
 
 class Constraints(msgspec.Struct, frozen=True, kw_only=True):
     """None allows everybody. Models by canonical slug, providers by slug, all lower case."""
@@ -14,6 +16,21 @@ class Constraints(msgspec.Struct, frozen=True, kw_only=True):
     no_training: bool = False  # only endpoints that do not train on prompts
     workspace_id: str | None = None  # whose private endpoints may serve
     default_sort: str | None = None  # price, throughput or latency, where the request has no `sort` and no `order`
+
+    def permit(self, model: Model, endpoint: Endpoint) -> bool:
+        """Whether this endpoint of the model may serve at all, of those that are switched on."""
+        called = {model.slug.lower(), model.canonical_slug.lower()}
+        served_by = {endpoint.tag.lower(), endpoint.provider.slug.lower(), endpoint.provider.name.lower()}
+        return (
+            not endpoint.disabled
+            and endpoint.private_to in (None, self.workspace_id)
+            and (self.allowed_models is None or not self.allowed_models.isdisjoint(called))
+            and self.ignored_models.isdisjoint(called)
+            and (self.allowed_providers is None or not self.allowed_providers.isdisjoint(served_by))
+            and self.ignored_providers.isdisjoint(served_by)
+            and not (self.zdr and endpoint.data_policy.retains_prompts)
+            and not (self.no_training and endpoint.data_policy.trains_on_prompts)
+        )
 
     def both(self, other: "Constraints") -> "Constraints":
         """What both allow."""
