@@ -21,7 +21,9 @@ AnyRequest = Request[Any, Any, Any]
 class Keys(msgspec.Struct, frozen=True, kw_only=True):
     """The body of the routes that assign keys."""
 
-    key_hashes: Annotated[list[Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]], Meta(min_length=1, max_length=500)]
+    key_hashes: Annotated[
+        list[Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]], Meta(min_length=1, max_length=500)
+    ]
 
 
 class KeyAssignment(msgspec.Struct, frozen=True, kw_only=True):

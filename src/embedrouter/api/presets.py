@@ -203,7 +203,7 @@ async def create_preset(
             slug=slug,
             name=wanted.name and plain("name", wanted.name),
             description=wanted.description,
-            config=msgspec.json.encode(msgspec.to_builtins(wanted.config)),
+            config=msgspec.json.encode(_given(msgspec.to_builtins(wanted.config))),
             by=key.owner_id or _BY_KEY + key.label,
             at=now(),
         ),
@@ -241,6 +241,13 @@ def _workspace(connection: Any, request: AnyRequest, wanted: str | None) -> str:
     if not key.management:
         raise PermissionDeniedError("workspace_id: a key sees the presets of its own workspace; leave it out")
     return workspaces.find(connection, wanted or "").id
+
+
+def _given(config: Any) -> Any:
+    """Without what was left out."""
+    if isinstance(config, dict):
+        return {name: _given(value) for name, value in config.items() if value is not None}
+    return config
 
 
 def _answer(connection: Any, of: Of) -> PresetAnswer:

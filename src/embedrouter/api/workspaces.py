@@ -29,7 +29,7 @@ from embedrouter.periods import iso
 AnyRequest = Request[Any, Any, Any]
 
 Name = Annotated[str, Meta(min_length=1, max_length=100)]
-Slug = Annotated[str, Meta(min_length=1, max_length=50, pattern="^[a-z0-9]+(-[a-z0-9]+)*$")]
+Slug = Annotated[str, Meta(min_length=1, max_length=50, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$(?!\n)")]
 Description = Annotated[str, Meta(max_length=500)]
 ModelName = Annotated[str, Meta(max_length=200)]
 
