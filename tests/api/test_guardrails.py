@@ -158,12 +158,16 @@ def test_a_used_up_guardrail_refuses_with_403(kept: Server) -> None:
     secrets, keys = zip(*(kept.new_key() for _ in range(2)), strict=True)
     body = {"model": MODEL, "input": "guarded"}
     cost = kept.request("POST", EMBEDDINGS, body, key=secrets[0]).tokens() * PICO_PER_TOKEN / 1e12
-    _assign(kept, _guardrail(kept, limit_usd=3 * cost, reset_interval="daily"), *keys)
+    guardrail = _guardrail(kept, limit_usd=3 * cost, reset_interval="daily")
+    _assign(kept, guardrail, *keys)
     statuses = [kept.request("POST", EMBEDDINGS, body, key=secret).status for secret in (*secrets, *secrets)]
     assert statuses == [200, 200, 200, 403]
     error = kept.request("POST", EMBEDDINGS, body, key=secrets[0]).error(403, "permission_denied")
     assert error["message"].startswith("Guardrail daily budget of $")
     assert error["metadata"]["limit_usd"] == pytest.approx(3 * cost)
+    (budget,) = kept.request("GET", "/api/v1/key", key=secrets[1]).json()["data"]["budgets"]
+    assert (budget["scope"], budget["guardrail_id"]) == ("api_key", guardrail["id"])
+    assert (budget["spend_usd"], budget["remaining_usd"]) == (pytest.approx(3 * cost), 0.0)
 
 
 def test_models_of_a_key_are_paged_like_all_models(kept: Server) -> None:

@@ -5,20 +5,36 @@ from typing import Any, Final, Literal
 import msgspec
 from litestar import Request, get
 
+from embedrouter.accounts.caller import Caller
+from embedrouter.accounts.guardrails import default_id
 from embedrouter.accounts.keys import ApiKey
 from embedrouter.api.auth import ANY_KEY, caller_of
 from embedrouter.api.context import Context
 from embedrouter.api.keys import Usage, iso_or_none, limit_of, usage_of
 from embedrouter.ledger.book import now
-from embedrouter.ledger.spent import NOTHING, Spent, budgets_of, spent_by_keys, spent_by_workspace
+from embedrouter.ledger.spent import (
+    NOTHING,
+    Spent,
+    budgets_of,
+    limits_of_guardrails,
+    spent_by_guardrails,
+    spent_by_keys,
+    spent_by_workspace,
+)
 from embedrouter.money import usd
 from embedrouter.periods import RESET_OF, SECOND, Period, Reset, end_of, iso
 
+Scope = Literal["workspace_default_key", "api_key", "workspace", "key_limit"]
+
 
 class KeyBudget(msgspec.Struct, frozen=True, kw_only=True):
-    """One limit that requests of this key must fit. `workspace`: of all keys of its workspace together."""
+    """One limit that requests of this key must fit.
 
-    scope: Literal["workspace", "key_limit"]
+    `workspace`: of all keys of its workspace together. `workspace_default_key`: its workspace's default guardrail's.
+    `api_key`: its own guardrail's.
+    """
+
+    scope: Scope
     guardrail_id: str | None = None
     budget_id: str | None = None
     limit_usd: float
@@ -79,22 +95,35 @@ _UNLIMITED: Final = RateLimit(requests=-1, interval="10s", note="This key has no
 @get("/key", summary="Get the key that asks", tags=["API keys"], operation_id="getCurrentKey", opt=ANY_KEY)
 async def get_current_key(request: Request[Any, Any, Any], context: Context) -> CurrentKeyAnswer:
     """Its limit, its usage, and the budgets it shares."""
-    return await _answer(context, caller_of(request).key)
+    return await _answer(context, caller_of(request))
 
 
 @get("/auth/key", include_in_schema=False, opt=ANY_KEY)
 async def get_auth_key(request: Request[Any, Any, Any], context: Context) -> CurrentKeyAnswer:
     """The old path of the same."""
-    return await _answer(context, caller_of(request).key)
+    return await _answer(context, caller_of(request))
 
 
-async def _answer(context: Context, key: ApiKey) -> CurrentKeyAnswer:
-    at = now()
+async def _answer(context: Context, caller: Caller) -> CurrentKeyAnswer:
+    key, at = caller.key, now()
+    guarded = [id_ for id_, _ in caller.payer.guardrails]
 
     def query(connection: Any) -> tuple[Spent, list[KeyBudget]]:
         spent = spent_by_keys(connection, [key.id], at).get(key.id, NOTHING)
         together = spent_by_workspace(connection, key.workspace_id, at)
+        of_guardrails = spent_by_guardrails(connection, guarded, at)
         budgets = [
+            _budget(
+                "workspace_default_key" if id_ == default_id(key.workspace_id) else "api_key",
+                limit,
+                of_guardrails.get(id_, NOTHING),
+                period,
+                at,
+                id_,
+            )
+            for id_, (period, limit) in limits_of_guardrails(connection, guarded).items()
+        ]
+        budgets += [
             _budget("workspace", limit, together, period, at)
             for period, limit in budgets_of(connection, key.workspace_id)
         ]
@@ -121,10 +150,13 @@ async def _answer(context: Context, key: ApiKey) -> CurrentKeyAnswer:
     )
 
 
-def _budget(scope: Literal["workspace", "key_limit"], limit: int, spent: Spent, period: Period, at: int) -> KeyBudget:
+def _budget(
+    scope: Scope, limit: int, spent: Spent, period: Period, at: int, guardrail_id: str | None = None
+) -> KeyBudget:
     ends = end_of(period, at)
     return KeyBudget(
         scope=scope,
+        guardrail_id=guardrail_id,
         limit_usd=usd(limit),
         spend_usd=usd(spent.of(period).spent_pico),
         remaining_usd=usd(spent.left(limit, period)),

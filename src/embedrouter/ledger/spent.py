@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, select, tuple_
 
 from embedrouter.periods import PERIODS, Period, start_of
-from embedrouter.store.tables import budgets, spending
+from embedrouter.store.tables import budgets, guardrails, spending
 
 
 class Sum(NamedTuple):
@@ -55,6 +55,18 @@ def spent_by_keys(connection: Connection, key_ids: Collection[int], at: int) -> 
 def spent_by_workspace(connection: Connection, workspace_id: str, at: int) -> Spent:
     """Of all its keys together."""
     return _spent(connection, "workspace", [workspace_id], at).get(workspace_id, NOTHING)
+
+
+def spent_by_guardrails(connection: Connection, ids: Collection[str], at: int) -> Mapping[str, Spent]:
+    """Of all keys that each holds for, while it has a budget."""
+    return _spent(connection, "guardrail", ids, at)
+
+
+def limits_of_guardrails(connection: Connection, ids: Collection[str]) -> Mapping[str, Budget]:
+    """Of those that have a budget."""
+    query = select(guardrails.c.id, guardrails.c.limit_reset, guardrails.c.limit_pico).where(guardrails.c.id.in_(ids))
+    rows = connection.execute(query.where(guardrails.c.limit_pico.is_not(None)))
+    return {row.id: Budget(row.limit_reset or "total", row.limit_pico) for row in rows}
 
 
 def budgets_of(connection: Connection, workspace_id: str) -> list[Budget]:
