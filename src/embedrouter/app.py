@@ -225,6 +225,20 @@ def _builtin_model(model: MiniLM | None) -> Model:
     return builtin_model(_QUANTIZATION[model.engine.precision])
 
 
+def _from_environment(catalog: CatalogKeeper) -> dict[str, str]:
+    """The installation's own credentials, by provider slug."""
+    return {
+        one.slug: os.environ[one.credential_env]
+        for one in catalog.loaded.providers
+        if one.credential_env and os.environ.get(one.credential_env)
+    }
+
+
+def _take_in_catalog(context: Context) -> None:
+    context.catalog.reload()
+    context.credentials.share(_from_environment(context.catalog))
+
+
 def make_context(settings: Settings, store: Store, model: MiniLM | None) -> Context:
     """Everything the routes share. Raises CatalogError, SettingsError for a wrong catalog or alias."""
     instance = Instance(secrets.token_hex(8), platform.node()[:255], os.getpid(), now())
@@ -239,13 +253,7 @@ def make_context(settings: Settings, store: Store, model: MiniLM | None) -> Cont
         data_dir=settings.data_dir,
         stored=credentials.has,
     )
-    credentials.share(
-        {
-            one.slug: os.environ[one.credential_env]
-            for one in catalog.loaded.providers
-            if one.credential_env and os.environ.get(one.credential_env)
-        }
-    )
+    credentials.share(_from_environment(catalog))
     apps = AppBook(store.database, store.writer)
     apps.load()
     vectors = VectorCache(settings.vector_cache_mib << 20) if settings.vector_cache_mib else None
@@ -299,7 +307,7 @@ def make_keeper(context: Context, reception: Reception) -> Keeper:
     chores = [
         Chore("taking in changed keys", 0.5, context.ring.load),
         Chore("taking in changed credentials", 0.5, context.credentials.load),
-        Chore("taking in a changed catalog", 0.5, context.catalog.reload),
+        Chore("taking in a changed catalog", 0.5, lambda: _take_in_catalog(context)),
         Chore("taking in changed private endpoints", 0.5, context.private.reload),
         Chore("sharing endpoints' health", 2.0, context.sharing.turn),
         Chore("taking in changed presets", 0.5, context.presets.load),

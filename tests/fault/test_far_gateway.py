@@ -65,9 +65,8 @@ def test_vectors_through_another_gateway_are_the_same_bit_for_bit(
     near: Server, far: Server, encoding: str, truncate: bool | None
 ) -> None:
     texts = ["one", "Ein zweiter Satz.", "词向量", *sentences(20, 30), " ".join(["long"] * 700)]
-    asked = {"encoding_format": encoding, "truncate": truncate}
-    through = near.embed(texts, provider=_ONLY_FAR, **asked).json()
-    direct = far.embed(texts, **asked).json()
+    through = near.embed(texts, provider=_ONLY_FAR, encoding_format=encoding, truncate=truncate).json()
+    direct = far.embed(texts, encoding_format=encoding, truncate=truncate).json()
     assert through["provider"] == "Far"
     assert through["data"] == direct["data"]
     assert through["usage"]["prompt_tokens"] == direct["usage"]["prompt_tokens"]
@@ -113,29 +112,28 @@ def test_a_gateway_that_is_its_own_provider_is_no_loop_without_end(tmp_path: Pat
 def test_when_the_far_one_is_killed_in_the_middle_of_a_load_no_client_sees_an_error(
     tmp_path: Path, secret: None
 ) -> None:
-    with serving(tmp_path / "far") as far:
-        with serving(tmp_path / "near", catalog=_catalog(tmp_path, far)) as near:
-            seen: Counter[tuple[int, str]] = Counter()
-            stop = threading.Event()
+    with serving(tmp_path / "far") as far, serving(tmp_path / "near", catalog=_catalog(tmp_path, far)) as near:
+        seen: Counter[tuple[int, str]] = Counter()
+        stop = threading.Event()
 
-            def hammer(place: int) -> None:
-                number = 0
-                while not stop.is_set():
-                    number += 1
-                    answer = near.embed(f"text {place} {number}", provider=_FAR_FIRST)
-                    seen[answer.status, answer.json().get("provider", "")] += 1
+        def hammer(place: int) -> None:
+            number = 0
+            while not stop.is_set():
+                number += 1
+                answer = near.embed(f"text {place} {number}", provider=_FAR_FIRST)
+                seen[answer.status, answer.json().get("provider", "")] += 1
 
-            threads = [threading.Thread(target=hammer, args=(place,)) for place in range(4)]
+        threads = [threading.Thread(target=hammer, args=(place,)) for place in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            eventually(lambda: seen[200, "Far"] > 50)
+            far.process.kill()
+            far.process.wait()
+            eventually(lambda: seen[200, "Builtin"] > 200)
+            time.sleep(0.5)
+        finally:
+            stop.set()
             for thread in threads:
-                thread.start()
-            try:
-                eventually(lambda: seen[200, "Far"] > 50)
-                far.process.kill()
-                far.process.wait()
-                eventually(lambda: seen[200, "Builtin"] > 200)
-                time.sleep(0.5)
-            finally:
-                stop.set()
-                for thread in threads:
-                    thread.join()
-            assert set(seen) == {(200, "Far"), (200, "Builtin")}, seen
+                thread.join()
+        assert set(seen) == {(200, "Far"), (200, "Builtin")}, seen

@@ -251,7 +251,7 @@ def _models(loaded: Loaded) -> dict[str, str]:
 def _providers(loaded: Loaded) -> set[str]:
     """The slugs of all providers there are, and the tags of all endpoints that are served."""
     served = [endpoint for model in loaded.catalog.models for endpoint in model.endpoints]
-    slugs = {one.slug.lower() for one in (*loaded.providers, *loaded.catalog.providers)}
+    slugs = {one.slug.lower() for one in loaded.providers} | {one.slug.lower() for one in loaded.catalog.providers}
     return slugs | {endpoint.tag.lower() for endpoint in served}
 
 
