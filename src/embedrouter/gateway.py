@@ -128,7 +128,7 @@ class Gateway:
 
     def _candidates(self, work: Work) -> list[Candidate]:
         origin, model = work.origin, work.model
-        endpoints: Sequence[Endpoint] = work.plan.endpoints
+        endpoints: Sequence[Endpoint] = work.plan.tried
         if work.request.texts is None:
             endpoints = [endpoint for endpoint in endpoints if endpoint.provider.wire == "builtin"]
         found = candidates(endpoints, lambda endpoint: self._ways.accesses(origin, model, endpoint))
@@ -144,7 +144,7 @@ class Gateway:
                     "code": "constraint_filtered",
                     "retryable": False,
                     "requested_models": [model.slug],
-                    "affected_providers": sorted({one.provider.name for one in work.plan.endpoints}),
+                    "affected_providers": sorted({one.provider.name for one in work.plan.tried}),
                     "excluded_by": ["token_ids" if not endpoints else "credentials"],
                 },
             )

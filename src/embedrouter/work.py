@@ -170,8 +170,8 @@ class Work:
             return answered.endpoint
         if self.attempts:
             tag = self.attempts[-1].endpoint
-            return next((one for one in self.plan.endpoints if one.tag == tag), self.plan.endpoints[0])
-        return self.plan.endpoints[0]
+            return next((one for one in self.plan.tried if one.tag == tag), self.plan.tried[0])
+        return self.plan.tried[0]
 
 
 def generation(

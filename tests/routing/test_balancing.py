@@ -9,7 +9,7 @@ import pytest
 
 from catalog.models import endpoint, model
 from embedrouter.catalog.models import Model, Provider
-from embedrouter.errors import EmbedRouterError, OverloadedError, RateLimitExceededError
+from embedrouter.errors import EmbedRouterError, RateLimitExceededError
 from embedrouter.routing.facts import Facts
 from routing.cases import no_draw, planned, rising, tags
 
@@ -124,28 +124,19 @@ def test_the_primary_without_fallbacks_is_the_first_that_may_be_asked() -> None:
     ("closed", "preferences", "error", "code", "wait"),
     [
         (
-            {"a": ("rate_limited", 40.2), "b": ("rate_limited", 90.0), "c": ("rate_limited", None)},
+            {"a": ("rate_limited", 40.2), "b": ("rate_limited", 90.0), "c": ("rate_limited", 50.0)},
             {},
             RateLimitExceededError,
             "capacity_exhausted",
             41,
         ),
         (
-            {"a": ("rate_limited", 40.0), "b": ("failing", 3.0), "c": ("failing", None)},
+            {"a": ("rate_limited", 1e300), "b": ("rate_limited", inf), "c": ("rate_limited", 86_500.0)},
             {},
-            OverloadedError,
-            "temporarily_unavailable",
-            3,
-        ),
-        ({"a": (None, None), "b": (None, None), "c": (None, 0.0)}, {}, OverloadedError, "temporarily_unavailable", 1),
-        (
-            {"a": (None, 1e300), "b": (None, inf), "c": (None, nan)},
-            {},
-            OverloadedError,
-            "temporarily_unavailable",
+            RateLimitExceededError,
+            "capacity_exhausted",
             86_400,
         ),
-        ({"a": (None, -5.0), "b": (None, 9.0), "c": (None, 9.0)}, {}, OverloadedError, "temporarily_unavailable", 1),
         ({"b": ("rate_limited", 7.0)}, {"only": ["b"]}, RateLimitExceededError, "capacity_exhausted", 7),
         (
             {"b": ("rate_limited", 7.0)},
@@ -183,3 +174,29 @@ def test_the_built_in_model_counts_as_free_whatever_it_charges() -> None:
     for draw in (0.0, 0.5, 0.999):
         assert tags(planned(both, draw=draw))[0] == "builtin/bf16"
     assert tags(planned(both, {"sort": "price"}))[0] == "cheap"  # what the caller pays decides, if he asks
+
+
+@pytest.mark.parametrize(
+    ("closed", "last"),
+    [
+        ({"a": ("rate_limited", 40.0), "b": ("failing", 30.0), "c": ("failing", None)}, ["b", "c"]),
+        ({"a": ("rate_limited", 1.5), "b": ("failing", 1.0), "c": ("failing", 0.5)}, ["c", "b", "a"]),
+        ({"a": (None, None), "b": (None, nan), "c": (None, inf)}, ["a", "b", "c"]),
+    ],
+)
+def test_where_nobody_else_is_left_those_that_failed_are_asked_all_the_same(
+    closed: dict[str, tuple[str | None, float | None]], last: list[str]
+) -> None:
+    facts = {
+        tag: Facts(closed=True, reason=reason, retry_after=after)  # type: ignore[arg-type]  # as above
+        for tag, (reason, after) in closed.items()
+    }
+    found = planned(_ABC, {}, facts)
+    assert found.endpoints == ()
+    assert [one.tag for one in found.last] == last == [one.tag for one in found.tried]
+    assert [one.tag for one in planned(_ABC, {"allow_fallbacks": False}, facts).tried] == last[:1]
+
+
+def test_those_that_failed_come_after_everybody_else() -> None:
+    found = planned(_ABC, {}, {"a": Facts(closed=True, reason="failing", retry_after=1.0)})
+    assert [one.tag for one in found.tried] == ["b", "c", "a"]

@@ -100,7 +100,7 @@ def test_every_visible_endpoint_is_tried_once_or_excluded_with_a_reason(
     visible = sorted(e.tag for e in of.endpoints if not e.disabled and e.private_to != "theirs")
     found = _plan(of, {**preferences, "allow_fallbacks": True}, facts, draw, constraints=constraints)
     if found is not None:
-        assert found.endpoints
+        assert found.tried
         assert sorted([*tags(found), *(one.tag for one in found.excluded)]) == visible
         assert all(one.reasons for one in found.excluded)
         assert found.total == len(visible)
@@ -112,10 +112,10 @@ def test_nobody_who_is_tried_breaks_a_rule(
     of: Model, preferences: dict[str, Any], facts: dict[str, Facts], constraints: Constraints, draw: float
 ) -> None:
     found = _plan(of, preferences, facts, draw, constraints=constraints)
-    for one in found.endpoints if found is not None else ():
+    for one in found.tried if found is not None else ():
         assert not one.disabled
         assert one.private_to in (None, "mine")
-        assert not facts.get(one.tag, Facts()).closed
+        assert facts.get(one.tag, Facts()).closed == (one in found.last if found is not None else False)
         assert one.provider.slug not in constraints.ignored_providers
         assert not (one.data_policy.retains_prompts and (constraints.zdr or preferences.get("zdr")))
         assert not (one.data_policy.trains_on_prompts and preferences.get("data_collection") == "deny")

@@ -1,6 +1,7 @@
 """Asking: shard by shard, candidate by candidate, until each has its vectors or nobody is left."""
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,12 +17,13 @@ from embedrouter.providers.wire import UpstreamError, WireAnswer, WireCall
 from embedrouter.routing.candidates import Candidate
 from embedrouter.routing.failures import CALLERS, REPEATABLE, Failed, status_of, told
 from embedrouter.routing.health import Health, Outcome
+from embedrouter.routing.plan import WORTH_WAITING
 from embedrouter.routing.shards import shards
 
 _ATTEMPTS_KEPT: Final = 64  # of one request, in its generation
 _AT_ONCE: Final = 8  # shards of one request
-_PAUSE: Final = (0.05, 0.25)  # seconds before the one repeat
-_LONGEST_PAUSE: Final = 2.0  # seconds of a Retry-After that are waited for
+_PAUSE: Final = (0.05, 0.25)  # seconds before a repeat
+_LAST: Final = 10.0  # seconds for one that failed just before, or is thought to fail
 
 
 class Asked(NamedTuple):
@@ -135,18 +137,30 @@ class Executor:
         return [await self._once_more(asked, places, failed, run)]
 
     async def _once_more(self, asked: Asked, places: range, failed: list[Failed], run: "Run") -> Part:
-        """Nobody is left: the first one whose failure may be over soon is asked again, after a pause, once."""
-        for candidate, error in failed:
-            wait = error.retry_after if error.retry_after is not None else self._pause()
-            if not _soon_over(error, wait) or wait >= run.left() or _too_large(asked, candidate, places):
-                continue
-            await asyncio.sleep(wait)
+        """Nobody is left: who was passed over, or may be back soon, is asked again; the soonest first."""
+        began = time.monotonic()
+        for wait, candidate in self._soon(asked, places, failed):
+            delay = max(0.0, began + wait - time.monotonic())
+            if delay >= run.left():
+                break
+            await asyncio.sleep(delay)
             found = await self._try(asked, candidate, places, run, anyway=True)
             if isinstance(found, Part):
                 return found
             failed.append(Failed(candidate, found))
-            break
+            if found.failure in CALLERS:
+                break
         raise told(failed, asked.model.slug)
+
+    def _soon(self, asked: Asked, places: range, failed: Sequence[Failed]) -> list[tuple[float, Candidate]]:
+        """Seconds to wait, and whom to ask then."""
+        found = []
+        for candidate, error in failed:
+            wait = error.retry_after if error.retry_after is not None else self._pause()
+            worth = error.failure in REPEATABLE or error.failure == "rate_limited"
+            if worth and wait <= WORTH_WAITING and not _too_large(asked, candidate, places):
+                found.append((wait, candidate))
+        return sorted(found, key=lambda one: one[0])
 
     def _pause(self) -> float:
         least, most = _PAUSE
@@ -161,12 +175,12 @@ class Executor:
         if access is not None and not anyway and not self.health.credential_ready(access.id):
             wait = self.health.credential_pause(access.id)
             return UpstreamError("rate_limited", "its credential is not used for a moment", retry_after=wait)
-        left = min(self._attempt_timeout, run.left())
+        left = min(self._attempt_timeout, run.left(), _LAST if anyway else math.inf)
         if left <= 0:
             return UpstreamError("timeout", "there was no time left to ask it")
         await run.before(candidate)
         if not anyway and not self.health.may_try(name, left):
-            return UpstreamError("overloaded", "is not asked for a moment, after it failed")
+            return self._passed_over(name)
         call = asked.call._replace(texts=asked.call.texts[places.start : places.stop])
         started = time.perf_counter()
         try:
@@ -177,6 +191,12 @@ class Executor:
             return error
         self._note(asked, candidate, name, None, time.perf_counter() - started, tokens, run)
         return Part(places, answer.vectors, tokens, candidate)
+
+    def _passed_over(self, name: str) -> UpstreamError:
+        facts = self.health.facts(name)
+        if facts.reason == "rate_limited":
+            return UpstreamError("rate_limited", "is not asked before the time it said", retry_after=facts.retry_after)
+        return UpstreamError("overloaded", "is not asked for a moment, after it failed", retry_after=0.0)
 
     async def _ask(self, asked: Asked, candidate: Candidate, call: WireCall, seconds: float, run: "Run") -> WireAnswer:
         endpoint = candidate.endpoint
@@ -250,10 +270,6 @@ class Run:
     def left(self) -> float:
         """Seconds."""
         return self._deadline - time.monotonic()
-
-
-def _soon_over(error: UpstreamError, wait: float) -> bool:
-    return error.failure in REPEATABLE or (error.failure == "rate_limited" and wait <= _LONGEST_PAUSE)
 
 
 def _too_large(asked: Asked, candidate: Candidate, places: range) -> bool:

@@ -68,7 +68,7 @@ def router_metadata(requested: str, model: Model, plan: Plan | None, attempts: S
     """
     answered = [attempt for attempt in attempts if attempt.status == 200]
     chosen = {attempt.endpoint for attempt in answered}
-    planned = plan.endpoints if plan is not None else ()
+    planned = plan.tried if plan is not None else ()
     served = [endpoint for endpoint in planned if endpoint.tag in chosen]
     names = list(dict.fromkeys(attempt.provider_name for attempt in answered))
     regions = {endpoint.region for endpoint in served}

@@ -10,7 +10,6 @@ from embedrouter.errors import (
     ContextLengthExceededError,
     EmbedRouterError,
     NotFoundError,
-    OverloadedError,
     PermissionDeniedError,
     RateLimitExceededError,
     nearest,
@@ -86,16 +85,15 @@ def nobody_permitted(
     )
 
 
-def all_closed(
+def at_capacity(
     model: Model, closed: Sequence[Candidate], excluded: Sequence[Exclusion], variant: Variant | None
 ) -> EmbedRouterError:
-    """All that may serve are not asked now. excluded: those that may not serve."""
+    """All that may serve said when to return. excluded: those that may not serve."""
     hints = [one.facts.retry_after for one in closed if one.facts.retry_after is not None]
     wait = math.ceil(min([hint for hint in hints if math.isfinite(hint)], default=_SHORTEST_WAIT))
     wait = min(max(wait, _SHORTEST_WAIT), _LONGEST_WAIT)
-    at_capacity = all(one.facts.reason == "rate_limited" for one in closed)
     availability = _availability(
-        "capacity_exhausted" if at_capacity else "temporarily_unavailable",
+        "capacity_exhausted",
         model,
         variant,
         retryable=True,
@@ -106,10 +104,8 @@ def all_closed(
     if excluded:
         availability["excluded_by"] = sorted({reason for one in excluded for reason in one.reasons})
         others = f" Not asked, by this request's preferences: {', '.join(one.tag for one in excluded)}."
-    kind = RateLimitExceededError if at_capacity else OverloadedError
-    return kind(
-        f"All providers for {model.slug} {'are at capacity' if at_capacity else 'fail at the moment'}. "
-        f"Retry after {wait} seconds.{others}",
+    return RateLimitExceededError(
+        f"All providers for {model.slug} are at capacity. Retry after {wait} seconds.{others}",
         availability=availability,
         retry_after=wait,
     )
