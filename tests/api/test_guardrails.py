@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from api.rules import made, told, workspace
-from server import EMBEDDINGS, MANAGER, MODEL, PICO_PER_TOKEN, Server
+from server import EMBEDDINGS, MANAGER, MODEL, PICO_PER_TOKEN, Answer, Server
 
 _PERMASLUG = f"{MODEL}-20251117"
 _NOBODY = "00000000-0000-4000-8000-0000000000ff"
@@ -168,6 +168,26 @@ def test_a_used_up_guardrail_refuses_with_403(kept: Server) -> None:
     (budget,) = kept.request("GET", "/api/v1/key", key=secrets[1]).json()["data"]["budgets"]
     assert (budget["scope"], budget["guardrail_id"]) == ("api_key", guardrail["id"])
     assert (budget["spend_usd"], budget["remaining_usd"]) == (pytest.approx(3 * cost), 0.0)
+
+
+@pytest.mark.parametrize("fields", [{"ignored_models": [MODEL]}, {"ignored_providers": ["builtin"]}], ids=str)
+def test_what_a_guardrail_does_not_allow_is_refused_also_where_the_answer_is_cached(
+    kept: Server, fields: dict[str, Any]
+) -> None:
+    secret, key = kept.new_key()
+
+    def ask() -> Answer:
+        wanted = {"model": MODEL, "input": "allowed or not", "provider": {"only": ["builtin"], "zdr": False}}
+        return kept.request("POST", EMBEDDINGS, wanted, {"X-OpenRouter-Cache": "true"}, key=secret)
+
+    assert [ask().headers["x-openrouter-cache-status"] for _ in range(2)] == ["MISS", "HIT"]
+    guardrail = _guardrail(kept, **fields)
+    _assign(kept, guardrail, key)
+    refused = ask()
+    assert refused.status in (403, 404)
+    assert "guardrail" in refused.json()["error"]["message"]
+    kept.manage("DELETE", f"/guardrails/{guardrail['id']}")
+    assert ask().status == 200
 
 
 def test_models_of_a_key_are_paged_like_all_models(kept: Server) -> None:
