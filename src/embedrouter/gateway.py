@@ -83,7 +83,7 @@ class Gateway:
         loop = hops.loop(origin.hops, self._ways.instance)
         if loop is not None:
             raise ProviderUnavailableError(loop)
-        model, found = self.plan(request, origin)
+        model, found = await self.plan(request, origin)
         if request.dimensions is not None and request.dimensions > model.dimensions:
             raise InvalidRequestError(
                 f"dimensions must be 1 to {model.dimensions} for {model.slug}, not {request.dimensions}",
@@ -95,26 +95,33 @@ class Gateway:
             work.candidates = self._candidates(work)
             return await self._settled(work, present)
 
-    def plan(self, request: EmbedRequest, origin: Origin) -> tuple[Model, Plan]:
-        """Who would serve it. Raises NotFoundError, PermissionDeniedError, RateLimitExceededError, OverloadedError."""
+    async def plan(self, request: EmbedRequest, origin: Origin) -> tuple[Model, Plan]:
+        """Who would serve it. Raises NotFoundError, PermissionDeniedError, RateLimitExceededError,
+        ContextLengthExceededError."""
         catalog = self.catalog
         model, variant = catalog.get(request.model), None
         if model is None:
             name, variant = split_variant(request.model)
             model = catalog.find(name)
-        tokens = None
-        texts = request.texts
-        if texts is not None and len(model.endpoints) > 1 and request.rule is not LongInput.TRUNCATE:
-            tokens = max(map(len, texts)) // 4  # so many at least, mostly: who could not read it is not asked
         return model, plan(
             model,
             request.preferences,
             constraints=origin.caller.constraints,
             parameters=request.parameters,
-            tokens=tokens,
+            tokens=await self._longest(request, model),
             facts=lambda endpoint: self._facts(model, endpoint),
             variant=variant,
         )
+
+    async def _longest(self, request: EmbedRequest, model: Model) -> int | None:
+        """Tokens of the longest input, where that may decide who can read it; about as many as any tokenizer makes."""
+        texts = request.texts
+        if texts is None or len(model.endpoints) == 1 or request.rule is LongInput.TRUNCATE:
+            return None
+        longest = max(texts, key=len)
+        if bounds([longest])[0] <= min(endpoint.context_length for endpoint in model.endpoints):
+            return None
+        return await self._ways.counting.estimate(longest)
 
     def _facts(self, model: Model, endpoint: Endpoint) -> Facts:
         facts = self.health.facts(endpoint_id(model, endpoint))

@@ -12,6 +12,7 @@ import pytest
 
 from embedrouter.catalog.models import DataPolicy, Endpoint, Limits, Model, Price, Provider
 from embedrouter.errors import (
+    ContextLengthExceededError,
     EmbedRouterError,
     InvalidRequestError,
     ProviderTimeoutError,
@@ -36,8 +37,14 @@ TEXTS = ["one", "two words", "three words here", "four", "five"]
 class Way:
     """Upstreams with these policies, as the endpoints of one model, asked in this order."""
 
-    def __init__(self, *policies: Policy, limits: Limits = _ALL, accesses: Sequence[Access | None] = (None,)) -> None:
-        self.policies, self.limits, self.accesses = policies, limits, accesses
+    def __init__(
+        self,
+        *policies: Policy,
+        limits: Limits = _ALL,
+        accesses: Sequence[Access | None] = (None,),
+        contexts: Sequence[int] = (8192,) * 2,
+    ) -> None:
+        self.policies, self.limits, self.accesses, self.contexts = policies, limits, accesses, contexts
         self.health = Health()
         self.upstreams: list[Upstream] = []
         self.run: Run | None = None
@@ -75,7 +82,7 @@ class Way:
             tag=name,
             provider=Provider(slug=name, name=name.upper(), base_url=upstream.url, allow_private=True),
             price=Price(prompt=100 + place),
-            context_length=8192,
+            context_length=self.contexts[place],
             dimensions=DIMENSIONS,
             quantization="unknown",
             data_policy=DataPolicy(retains_prompts=False, trains_on_prompts=False),
@@ -163,6 +170,14 @@ def test_the_callers_own_fault_is_told_and_never_tried_elsewhere() -> None:
     way = Way("400", "ok")
     refused(way, InvalidRequestError)
     assert way.upstreams[1].requests == 0
+
+
+def test_what_is_too_long_for_one_is_asked_of_one_that_reads_more() -> None:
+    way = Way("413", "ok", contexts=(256, 8192))
+    right(way.ask())
+    same = Way("413", "ok")
+    refused(same, ContextLengthExceededError)
+    assert same.upstreams[1].requests == 0
 
 
 def test_who_is_alone_and_failed_is_asked_once_more() -> None:

@@ -197,6 +197,8 @@ async def update_byok(request: Request[Any, Any, Any], context: Context, id: str
     change = CredentialChange(context.credentials.sealer, id, values, now(), secret)
     changed = await context.writer.write(credentials.change, change)
     await take_in(context)
+    if secret is not None:
+        context.gateway.health.lift_credential(id)  # what was refused was the secret before
     return ByokAnswer(_item(changed))
 
 

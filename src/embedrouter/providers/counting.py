@@ -24,6 +24,13 @@ class Counting:
         if model == SLUG and self._model is not None:
             tokenised = await asyncio.wrap_future(self._model.pipeline.tokenise(texts, LongInput.TRUNCATE))
             return tokenised.tokens
+        return await self._by_cl100k(texts)
+
+    async def estimate(self, text: str) -> int:
+        """Tokens of one text, whichever the model."""
+        return await self._by_cl100k([text])
+
+    async def _by_cl100k(self, texts: Sequence[str]) -> int:
         if sum(map(len, texts)) <= _SMALL:
             return _cl100k_tokens(texts)
         return await asyncio.to_thread(_cl100k_tokens, texts)

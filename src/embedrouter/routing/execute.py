@@ -132,7 +132,7 @@ class Executor:
             if isinstance(error, Part):
                 return [error]
             failed.append(Failed(candidate, error))
-            if error.failure in CALLERS:
+            if error.failure in CALLERS and not _another_reads_more(candidates[number:], error):
                 break
         return [await self._once_more(asked, places, failed, run)]
 
@@ -270,6 +270,12 @@ class Run:
     def left(self) -> float:
         """Seconds."""
         return self._deadline - time.monotonic()
+
+
+def _another_reads_more(left: Sequence[Candidate], error: UpstreamError) -> bool:
+    """What is too long for the first one may not be for one of the others."""
+    first = left[0].endpoint.context_length
+    return error.failure == "too_long" and any(one.endpoint.context_length > first for one in left)
 
 
 def _too_large(asked: Asked, candidate: Candidate, places: range) -> bool:
