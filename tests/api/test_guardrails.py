@@ -98,16 +98,16 @@ def test_what_is_not_there_is_not_found(kept: Server, ref: str) -> None:
 def test_a_key_has_one_guardrail_and_assigning_replaces_it(kept: Server) -> None:
     secret, key = kept.new_key()
     free, closed = _guardrail(kept), _guardrail(kept, ignored_models=[MODEL])
-    assert _models(kept, secret) == [MODEL]
+    assert MODEL in _models(kept, secret)
     _assign(kept, closed, key)
-    assert _models(kept, secret) == []
+    assert MODEL not in _models(kept, secret)
     found = kept.manage("GET", f"/guardrails/{closed['id']}/assignments/keys").json()
     assert found["total_count"] == 1
     (assignment,) = found["data"]
     assert (assignment["key_hash"], assignment["guardrail_id"]) == (key["hash"], closed["id"])
     assert assignment in kept.manage("GET", "/guardrails/assignments/keys?limit=100").json()["data"]
     _assign(kept, free, key)
-    assert _models(kept, secret) == [MODEL]
+    assert MODEL in _models(kept, secret)
     none = {"data": [], "total_count": 0}
     assert kept.manage("GET", f"/guardrails/{closed['id']}/assignments/keys").json() == none
     for guardrail, count in ((closed, 0), (free, 1), (free, 0)):
@@ -140,18 +140,18 @@ def test_a_workspaces_default_guardrail_holds_for_all_its_keys(kept: Server) -> 
     secret, key = kept.new_key(workspace_id=of["id"])
     path = f"/guardrails/{of['default_guardrail_id']}"
     kept.manage("GET", path).error(404, "not_found")
-    assert _models(kept, secret) == [MODEL]
+    assert MODEL in _models(kept, secret)
     default = told(kept, path, "PATCH", {"ignored_providers": ["builtin"]})
     assert (default["id"], default["workspace_id"]) == (of["default_guardrail_id"], of["id"])
     assert default["name"] == "A test's default"
-    assert _models(kept, secret) == []
+    assert MODEL not in _models(kept, secret)
     kept.manage("PATCH", path, {"name": "mine"}).error(400, "invalid_request")
     hashes = {"key_hashes": [key["hash"]]}
     kept.manage("POST", f"{path}/assignments/keys", hashes).error(400, "invalid_request")
     other, _ = kept.new_key()
-    assert _models(kept, other) == [MODEL]
+    assert MODEL in _models(kept, other)
     kept.manage("DELETE", path)
-    assert _models(kept, secret) == [MODEL]
+    assert MODEL in _models(kept, secret)
 
 
 def test_a_used_up_guardrail_refuses_with_403(kept: Server) -> None:

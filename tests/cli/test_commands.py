@@ -46,7 +46,7 @@ def test_the_commands_are_the_documented_ones() -> None:
         "users", "users list", "users create", "users disable", "users enable", "users role", "users delete",
         "users password", "users link", "usage", "catalog",
         "catalog list", "catalog show", "catalog set", "catalog remove", "catalog check", "catalog export",
-        "db", "db status", "db migrate", "db version", "doctor", "backup",
+        "secrets", "secrets rotate", "secrets check", "db", "db status", "db migrate", "db version", "doctor", "backup",
     }  # fmt: skip
 
 
