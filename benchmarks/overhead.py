@@ -2,8 +2,8 @@
 
     python benchmarks/overhead.py        closed loop at 10 connections, open loop at half load (some two minutes)
 
-embedrouter runs without the built-in model and with everything on: billing enforced, a key with all limits, the ledger
-in SQLite. LiteLLM's proxy needs `make -C benchmarks .venv-litellm`; without it, it is left out.
+embedrouter runs without the built-in model, with everything on (billing enforced, a key with all limits) and as it is by
+default; the ledger is in SQLite. LiteLLM's proxy needs `make -C benchmarks .venv-litellm`; without it, it is left out.
 """
 
 import argparse
@@ -35,7 +35,8 @@ def start_instant(folder: Path) -> Server:
     return server
 
 
-def start_router(folder: Path, upstream: Server) -> Server:
+def start_router(folder: Path, upstream: Server, *, everything: bool) -> Server:
+    """everything: billing enforced and a key with all limits; else as it is by default."""
     port = free_port()
     catalog = folder / "catalog.toml"
     catalog.write_text(
@@ -65,16 +66,18 @@ price_per_million = "0.01"
     environment = {
         "EMBEDROUTER_BUILTIN": "false",
         "EMBEDROUTER_CATALOG": str(catalog),
-        "EMBEDROUTER_BILLING": "enforce",
+        "EMBEDROUTER_BILLING": "enforce" if everything else "track",
         "EMBEDROUTER_MANAGEMENT_KEY": management,
     }
-    data = folder / "embedrouter"
+    name = "embedrouter, everything on" if everything else "embedrouter, default"
+    data = folder / f"data-{port}"
     data.mkdir()
     command = [str(EMBEDROUTER), "serve", "--port", str(port), "--data-dir", str(data)]
-    server = Server("embedrouter", command, port, "/ready", folder / "embedrouter.log", environment)
+    server = Server(name, command, port, "/ready", data / "log", environment)
     post(server, management, "/credits", {"amount": 100_000, "kind": "top_up", "reason": "benchmark"})
     limits = {"limit": 1000, "requests_per_minute": _PLENTY, "tokens_per_minute": _PLENTY, "max_concurrent": 10_000}
-    server.key = str(post(server, management, "/keys", {"name": "benchmark", "limit_reset": "daily", **limits})["key"])
+    wanted = {"name": "benchmark", **({"limit_reset": "daily", **limits} if everything else {})}
+    server.key = str(post(server, management, "/keys", wanted)["key"])
     return server
 
 
@@ -118,7 +121,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     results: dict[str, object] = {}
     rows = []
     try:
-        servers.append(start_router(folder, upstream))
+        servers += [start_router(folder, upstream, everything=everything) for everything in (True, False)]
         peer = start_litellm(folder, upstream)
         if peer is not None:
             servers.append(peer)
@@ -177,11 +180,11 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, object]:
         "start, s",
     ]
     print(f"\n{table(heads, rows)}")
-    if len(servers) == 3:
+    if peer is not None:
         ratios = [a.requests_per_second / b.requests_per_second
-                  for a, b in zip(closed["embedrouter"], closed["LiteLLM"], strict=True)]  # fmt: skip
+                  for a, b in zip(closed[servers[1].name], closed["LiteLLM"], strict=True)]  # fmt: skip
         results["ratio"] = Spread.of(ratios)
-        print(f"embedrouter serves {Spread.of(ratios)} times LiteLLM's requests a second")
+        print(f"embedrouter with everything on serves {Spread.of(ratios)} times LiteLLM's requests a second")
     return results
 
 

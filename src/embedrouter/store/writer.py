@@ -71,7 +71,7 @@ class Writer:
             self._gathered.append(work)
         elif self._loop_may_write() and not self._gathered:
             self._gathered.append(work)
-            loop.call_soon(self._write_in_loop)
+            loop.call_soon(loop.call_soon, self._write_in_loop)  # what comes with the next look at sockets joins
         else:
             self._put([work])
         return future
