@@ -2,8 +2,8 @@
 
     python benchmarks/overhead.py        closed loop at 10 connections, open loop at half load (some two minutes)
 
-embedrouter runs without the built-in model, with everything on (billing enforced, a key with all limits) and as it is by
-default; the ledger is in SQLite. LiteLLM's proxy needs `make -C benchmarks .venv-litellm`; without it, it is left out.
+embedrouter runs without the built-in model, with everything on (billing enforced, a key with all limits) and as it is
+by default; the ledger is in SQLite. LiteLLM's proxy is left out unless `make -C benchmarks .venv-litellm` was run.
 """
 
 import argparse

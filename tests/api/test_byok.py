@@ -157,3 +157,19 @@ def test_the_first_credential_of_a_provider_opens_its_models_and_the_last_closes
         assert server.get("/api/v1/models/count").json()["data"]["count"] > before
         server.manage("DELETE", f"/byok/{id_}")
         assert server.get("/api/v1/models/count").json()["data"]["count"] == before
+
+
+def test_a_stored_credential_is_not_sent_to_another_address(kept: Server) -> None:
+    """Who may edit the catalog may not read what others sealed by having it sent to himself."""
+    item = _add(kept, provider="nomic")
+    path = "/catalog/providers/nomic"
+    own = {"name": "Nomic", "wire": "nomic", "credential_env": None}
+    shipped = kept.manage("GET", path).json()["data"]["entry"]
+    elsewhere = kept.manage("PUT", path, {**own, "base_url": "https://collector.example.org/v1"})
+    assert elsewhere.status == 409, elsewhere.body
+    assert "stored credentials" in elsewhere.json()["error"]["message"]
+    renamed = kept.manage("PUT", path, {**shipped, "name": "Renamed"})
+    assert renamed.status == 200, renamed.body
+    assert kept.manage("DELETE", path).status == 409  # what was stated before may be another address
+    assert kept.manage("DELETE", f"/byok/{item['id']}").status == 200
+    assert kept.manage("DELETE", path).status == 200

@@ -68,6 +68,10 @@ class CredentialRing:
         """Whether anybody has a credential for a provider that is not disabled."""
         return slug in self._shared or any(not one.disabled for one in self._by_provider.get(slug, ()))
 
+    def stored(self, slug: str) -> bool:
+        """Whether the database holds credentials for a provider, usable or not."""
+        return slug in self._by_provider or self.closed(slug)
+
     def closed(self, slug: str) -> bool:
         """Whether there are credentials for a provider that do not open."""
         return slug in self._closed.values()

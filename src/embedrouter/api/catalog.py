@@ -24,8 +24,8 @@ from embedrouter.catalog.entries import (
     sheet,
     state,
 )
-from embedrouter.catalog.load import Listed
-from embedrouter.errors import CatalogError, CatalogProblem, InvalidRequestError, NotFoundError
+from embedrouter.catalog.load import Listed, destination
+from embedrouter.errors import CatalogError, CatalogProblem, ConflictError, InvalidRequestError, NotFoundError
 from embedrouter.ledger.book import now
 from embedrouter.periods import iso
 from embedrouter.store.entries import Change, Edit, Row, edit
@@ -244,6 +244,8 @@ async def _put(request: AnyRequest, context: Context, kind: Kind, named: Mapping
     read = state(kind, body, "database", _HERE)
     if isinstance(read, CatalogProblem):
         raise CatalogError([read])
+    if isinstance(read.entry, ProviderEntry):
+        _keep_credentials_home(context, read.key, read.entry)
     await _edited(request, context, Change(kind, read.key, body_of(read)))
     return CatalogItemAnswer(_found(context, kind, read.key))
 
@@ -255,10 +257,28 @@ async def _delete(request: AnyRequest, context: Context, kind: Kind, key: str) -
             raise NotFoundError(
                 f'the database states nothing of the {kind} "{key[:200]}"; to hide it, PUT {{"removed": true}}'
             )
+    if kind == "provider":
+        _keep_credentials_home(context, key, None)
     await _edited(request, context, Change(kind, key, None))
     rows = _rows(context)
     left = (_item(one, rows) for one in context.catalog.loaded.listed if (one.kind, one.key) == (kind, key))
     return RemovedEntry(deleted=True, now=next(left, None))
+
+
+def _keep_credentials_home(context: Context, slug: str, entry: ProviderEntry | None) -> None:
+    """Raise ConflictError for an address that stored credentials were not given for: they would be sent there.
+
+    entry: what is to hold; None: what was stated before it, which may be another address.
+    """
+    if not context.credentials.stored(slug):
+        return
+    now_there = next((one for one in context.catalog.loaded.providers if one.slug == slug), None)
+    if now_there is None or entry is None or destination(entry) != destination(now_there):
+        raise ConflictError(
+            f'"{slug}" has stored credentials, which would go to another address; remove them first (GET /byok lists '
+            f"them), or give the new address a provider of its own",
+            metadata={"field": "base_url"},
+        )
 
 
 async def _edited(request: AnyRequest, context: Context, change: Change) -> None:

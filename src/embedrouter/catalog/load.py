@@ -128,7 +128,7 @@ class _Merged:
         # Else who may change the catalog, but not see the server's environment, could have it sent where he likes.
         if stated.source == "database" and entry.credential_env is not None:
             allowed = [b.entry for b in self.replaced.get(("provider", entry.slug), ()) if b.entry is not None]
-            if not any(isinstance(b, ProviderEntry) and _destination(b) == _destination(entry) for b in allowed):
+            if not any(isinstance(b, ProviderEntry) and destination(b) == destination(entry) for b in allowed):
                 told = "may be stated in the database only with the shipped or the file's wire, base_url and options"
                 yield CatalogProblem(
                     stated.title, "credential_env", f"{told}; leave it out and store a credential, or use the file"
@@ -234,7 +234,7 @@ def _unready(entry: Entry | None, ready: Ready) -> str | None:
     return None
 
 
-def _destination(entry: ProviderEntry) -> tuple[object, ...]:
+def destination(entry: ProviderEntry) -> tuple[object, ...]:
     """Where a credential goes."""
     return entry.credential_env, entry.wire, entry.base_url, entry.options
 
