@@ -84,11 +84,7 @@ class Gateway:
         if loop is not None:
             raise ProviderUnavailableError(loop)
         model, found = await self.plan(request, origin)
-        if request.dimensions is not None and request.dimensions > model.dimensions:
-            raise InvalidRequestError(
-                f"dimensions must be 1 to {model.dimensions} for {model.slug}, not {request.dimensions}",
-                metadata={"field": "dimensions"},
-            )
+        _require_dimensions(model, request.dimensions)
         self.ledger.require_up()
         with self.ledger.place(origin.caller.payer) as payer:
             work = Work(request, origin, payer, model, found, now())
@@ -384,6 +380,15 @@ class Gateway:
         if len(self._suspects) >= _SUSPECTS:
             self._suspects.clear()
         self._suspects[payer.key_id] = time.monotonic()
+
+
+def _require_dimensions(model: Model, wanted: int | None) -> None:
+    least = model.dimensions if model.fixed_dimensions else 1
+    if wanted is not None and not least <= wanted <= model.dimensions:
+        allowed = f"{least} to {model.dimensions}" if least < model.dimensions else f"{least}, or left out,"
+        raise InvalidRequestError(
+            f"dimensions must be {allowed} for {model.slug}, not {wanted}", metadata={"field": "dimensions"}
+        )
 
 
 def _check(answer: EmbedAnswer, count: int, endpoint: Endpoint) -> None:

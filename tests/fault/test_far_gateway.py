@@ -27,6 +27,17 @@ allow_private = true
 credential_env = "FAR_SECRET"
 options = {{ extras = "input_type,truncate" }}
 
+[[models]]
+slug = "test/fixed"
+context_length = 8192
+dimensions = 384
+fixed_dimensions = true
+
+[[endpoints]]
+model = "test/fixed"
+provider = "far"
+upstream_model = "{MODEL}"
+
 [[endpoints]]
 model = "{MODEL}"
 provider = "far"
@@ -70,6 +81,13 @@ def test_vectors_through_another_gateway_are_the_same_bit_for_bit(
     assert through["provider"] == "Far"
     assert through["data"] == direct["data"]
     assert through["usage"]["prompt_tokens"] == direct["usage"]["prompt_tokens"]
+
+
+def test_vectors_that_may_not_be_cut_are_not(near: Server) -> None:
+    assert near.embed("a text", model="test/fixed", dimensions=384).status == 200
+    error = near.embed("a text", model="test/fixed", dimensions=100).error(400, "invalid_request")
+    assert "384" in error["message"]
+    assert len(near.embed("a text", provider=_ONLY_FAR, dimensions=100).json()["data"][0]["embedding"]) == 100
 
 
 def test_by_default_no_text_leaves_for_it(near: Server) -> None:
