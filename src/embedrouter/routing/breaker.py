@@ -14,7 +14,7 @@ _FIRST_OPEN: Final = 1.0  # seconds
 _LONGEST_OPEN: Final = 60.0
 _SPREAD: Final = 0.25  # of an open time, by chance: not all processes come back at once
 _RATE_FIRST: Final = 1.0  # seconds, where the provider does not say how long
-_RATE_LONGEST: Final = 30.0
+_RATE_LONGEST: Final = 2.0  # a guess must not outlast what a request is willing to wait
 _PROBED: Final = 1.0  # seconds: what to tell whoever asks when a probe will be back
 
 Effect = Literal["well", "ill", "nothing"]  # what an attempt tells of the endpoint

@@ -26,6 +26,11 @@ class Candidate(NamedTuple):
     access: Access | None  # None: it needs no credential
 
     @property
+    def name(self) -> tuple[str, str | None]:
+        """What tells it from the others of a request: its endpoint's tag, and its credential's id."""
+        return self.endpoint.tag, None if self.access is None else self.access.id
+
+    @property
     def byok(self) -> bool:
         """Whether somebody's own credential pays."""
         return self.access is not None and self.access.byok

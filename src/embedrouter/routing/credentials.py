@@ -10,7 +10,7 @@ from embedrouter.routing.breaker import Rest
 _REFUSED: Final = 600.0  # seconds; a revoked key or an empty balance is not repaired sooner, as a rule
 _REFUSED_LONGEST: Final = 3_600.0
 _RATE_FIRST: Final = 1.0
-_RATE_LONGEST: Final = 30.0
+_RATE_LONGEST: Final = 2.0  # a guess must not outlast what a request is willing to wait
 _TOLD_LONGEST: Final = 3_600.0  # of a provider's own Retry-After: its limit may be a day's
 _REMEMBERED: Final = 600.0  # seconds for which a 429 moves a credential behind the others
 

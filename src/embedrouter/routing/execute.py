@@ -22,7 +22,8 @@ from embedrouter.routing.shards import shards
 
 _ATTEMPTS_KEPT: Final = 64  # of one request, in its generation
 _AT_ONCE: Final = 8  # shards of one request
-_PAUSE: Final = (0.05, 0.25)  # seconds before a repeat
+_PAUSES: Final = ((0.05, 0.25), (0.2, 1.0))  # seconds before a repeat, at least and at most
+_ROUNDS: Final = len(_PAUSES)
 _LAST: Final = 10.0  # seconds for one that failed just before, or is thought to fail
 
 
@@ -137,34 +138,39 @@ class Executor:
         return [await self._once_more(asked, places, failed, run)]
 
     async def _once_more(self, asked: Asked, places: range, failed: list[Failed], run: "Run") -> Part:
-        """Nobody is left: who was passed over, or may be back soon, is asked again; the soonest first."""
-        began = time.monotonic()
-        for wait, candidate in self._soon(asked, places, failed):
-            delay = max(0.0, began + wait - time.monotonic())
-            if delay >= run.left():
-                break
-            await asyncio.sleep(delay)
-            found = await self._try(asked, candidate, places, run, anyway=True)
-            if isinstance(found, Part):
-                return found
-            failed.append(Failed(candidate, found))
-            if found.failure in CALLERS:
-                break
+        """Nobody is left: who was passed over, or may be back soon, is asked again; the soonest first.
+
+        Once, where there is only one; else twice, since it may be another one's turn to be well meanwhile.
+        """
+        rounds = 1 if len({candidate.name for candidate, _ in failed}) == 1 else _ROUNDS
+        for number in range(rounds):
+            begun, before = time.monotonic(), failed[:]
+            for wait, candidate in self._soon(asked, places, before, _PAUSES[number]):
+                delay = max(0.0, begun + wait - time.monotonic())
+                if delay >= run.left():
+                    break
+                await asyncio.sleep(delay)
+                found = await self._try(asked, candidate, places, run, anyway=True)
+                if isinstance(found, Part):
+                    return found
+                failed.append(Failed(candidate, found))
+                if found.failure in CALLERS:
+                    raise told(failed, asked.model.slug)
         raise told(failed, asked.model.slug)
 
-    def _soon(self, asked: Asked, places: range, failed: Sequence[Failed]) -> list[tuple[float, Candidate]]:
-        """Seconds to wait, and whom to ask then."""
-        found = []
-        for candidate, error in failed:
-            wait = error.retry_after if error.retry_after is not None else self._pause()
+    def _soon(
+        self, asked: Asked, places: range, failed: Sequence[Failed], pause: tuple[float, float]
+    ) -> list[tuple[float, Candidate]]:
+        """Seconds to wait, and whom to ask then. pause: the least and the most, where nobody said how long."""
+        found: dict[tuple[str, str | None], tuple[float, Candidate]] = {}
+        least, most = pause
+        for candidate, error in failed:  # the last failure of each counts
+            wait = error.retry_after if error.retry_after is not None else least + (most - least) * self._draw()
+            found.pop(candidate.name, None)
             worth = error.failure in REPEATABLE or error.failure == "rate_limited"
             if worth and wait <= WORTH_WAITING and not _too_large(asked, candidate, places):
-                found.append((wait, candidate))
-        return sorted(found, key=lambda one: one[0])
-
-    def _pause(self) -> float:
-        least, most = _PAUSE
-        return least + (most - least) * self._draw()
+                found[candidate.name] = (wait, candidate)
+        return sorted(found.values(), key=lambda one: one[0])
 
     async def _try(
         self, asked: Asked, candidate: Candidate, places: range, run: "Run", *, anyway: bool = False
