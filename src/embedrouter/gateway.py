@@ -353,8 +353,9 @@ class Gateway:
     async def _hold_for_candidates(self, work: Work, most: int) -> None:
         """Tokens are counted as exactly as can be for the rate; money is held for the most that any may charge."""
         price = max((one.endpoint.price.prompt for one in work.candidates if not one.byok), default=0)
-        texts = work.request.texts
-        tokens = most if texts is None else await self._ways.counting.count(work.model.slug, texts)
+        texts, tokens = work.request.texts, most
+        if texts is not None and work.payer.tokens_per_minute is not None:
+            tokens = await self._ways.counting.count(work.model.slug, texts)
         await self._hold(work, most * price, tokens)
 
     async def _hold(self, work: Work, amount_pico: int, tokens: int) -> None:
