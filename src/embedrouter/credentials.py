@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from embedrouter.accounts.caller import Caller
 from embedrouter.accounts.credential_ring import CredentialRing
 from embedrouter.catalog.models import Endpoint, Model
 from embedrouter.routing.candidates import Access
-from embedrouter.work import Origin
 
 
 class Credentials:
@@ -14,9 +14,9 @@ class Credentials:
     def __init__(self, ring: CredentialRing) -> None:
         self._ring = ring
 
-    def of(self, origin: Origin, model: Model, endpoint: Endpoint) -> Sequence[Access]:
+    def of(self, caller: Caller, model: Model, endpoint: Endpoint) -> Sequence[Access]:
         """In the order to use them."""
-        key = origin.caller.key
+        key = caller.key
         found = self._ring.for_provider(
             endpoint.provider.slug,
             workspace_id=key.workspace_id,
@@ -31,6 +31,7 @@ class Credentials:
                 byok=not one.shared,
                 is_fallback=one.is_fallback,
                 only=one.is_byok_only or one.is_required,
+                zdr=one.declared_zdr,
             )
             for one in found
         ]

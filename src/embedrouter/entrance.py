@@ -32,7 +32,7 @@ PUBLIC: Final[dict[str, Any]] = {"access": "public"}
 SESSION: Final[dict[str, Any]] = {"access": "session"}
 ADMIN: Final[dict[str, Any]] = {"access": "admin"}
 
-_LARGEST: Final = 16_384  # bytes of a body
+LARGEST: Final = 16_384  # bytes of a body
 _SLOWEST: Final = 10.0  # seconds for it to arrive
 _SAFE: Final = frozenset({"GET", "HEAD"})
 
@@ -138,8 +138,8 @@ def _host_of(origin: str) -> str:
         return ""
 
 
-async def read_body(request: AnyRequest) -> bytes:
-    """A small body. Raises PayloadTooLargeError, RequestTimeoutError."""
+async def read_body(request: AnyRequest, largest: int = LARGEST) -> bytes:
+    """A small body, of `largest` bytes at most. Raises PayloadTooLargeError, RequestTimeoutError."""
     parts: list[bytes] = []
     size = 0
     try:
@@ -150,8 +150,8 @@ async def read_body(request: AnyRequest) -> bytes:
                     raise InvalidRequestError("the request's body did not arrive")
                 parts.append(message.get("body", b""))
                 size += len(parts[-1])
-                if size > _LARGEST:
-                    raise PayloadTooLargeError(f"the request's body is larger than {_LARGEST:,} bytes")
+                if size > largest:
+                    raise PayloadTooLargeError(f"the request's body is larger than {largest:,} bytes")
                 if not message.get("more_body", False):
                     return b"".join(parts)
     except TimeoutError as error:

@@ -1,49 +1,49 @@
 """The one road of a request: find the model, plan, hold its cost, embed, check, settle."""
 
 import asyncio
-import math
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 
+from embedrouter.accounts.caller import Caller
+from embedrouter.admission import Admission
 from embedrouter.catalog.catalog import Catalog
 from embedrouter.catalog.models import Endpoint, Model, endpoint_id
 from embedrouter.errors import (
     EmbedRouterError,
     InvalidRequestError,
-    NotFoundError,
     OverloadedError,
     ProviderTimeoutError,
     ProviderUnavailableError,
 )
-from embedrouter.ledger.book import REFUSALS, Ledger, now
+from embedrouter.ledger.beside import Beside
+from embedrouter.ledger.book import Ledger, now
+from embedrouter.ledger.claims import NOTHING, Amount
 from embedrouter.ledger.generations import Settlement
-from embedrouter.ledger.holds import Payer
 from embedrouter.minilm.windows import LongInput, shorten
 from embedrouter.providers import hops
 from embedrouter.providers.base import EmbedAnswer, EmbedCall, Provider
 from embedrouter.providers.counting import Counting, bounds
 from embedrouter.providers.wire import UpstreamError, WireAnswer, WireCall
-from embedrouter.routing.candidates import Access, Candidate, candidates
+from embedrouter.routing.candidates import Access, Candidate, candidates, retains
 from embedrouter.routing.execute import Asked, Executor, Run
 from embedrouter.routing.facts import Facts
 from embedrouter.routing.health import Outcome
 from embedrouter.routing.plan import Plan, plan
-from embedrouter.routing.variants import split_variant
-from embedrouter.work import Answered, EmbedRequest, EmbedResult, Origin, Source, Work, generation
+from embedrouter.routing.refusals import nobody_reachable
+from embedrouter.routing.variants import Variant, split_variant
+from embedrouter.work import Answered, EmbedRequest, EmbedResult, Origin, Source, Trail, Work, generation
 
 T = TypeVar("T")
 
-_SUSPICION: Final = 2.0  # seconds after a refusal or a departure: a key's requests are held before they are computed
-_SUSPECTS: Final = 10_000  # keys remembered
 _TRUNCATE: Final = {LongInput.WINDOWS: None, LongInput.TRUNCATE: True, LongInput.REFUSE: False}
 _FAILURE_OF: Final = {503: "overloaded", 504: "timeout"}  # the built-in provider's, by HTTP status
 
-Accesses = Callable[[Origin, Model, Endpoint], Sequence[Access]]
-"""The credentials that a request may use at an endpoint, in order."""
+Accesses = Callable[[Caller, Model, Endpoint], Sequence[Access]]
+"""The credentials that a caller may use at an endpoint, in order."""
 
 
 class Ways(NamedTuple):
@@ -66,48 +66,67 @@ class Gateway:
         self.health = ways.executor.health
         self._ways = ways
         self._timeout = timeout
-        self._suspects: dict[int, float] = {}  # key id: time.monotonic() of its last refusal or departure
+        self._admission = Admission(ledger, ways.counting)
 
     def serve_from(self, catalog: Catalog) -> None:
         """Take another catalog for what begins from now on."""
         self.catalog = catalog
 
     async def embed(
-        self, request: EmbedRequest, origin: Origin, present: Callable[[EmbedResult], Awaitable[T]]
+        self,
+        request: EmbedRequest,
+        origin: Origin,
+        present: Callable[[EmbedResult], Awaitable[T]],
+        trail: Trail,
+        beside: Callable[[EmbedResult], Beside] | None = None,
     ) -> tuple[EmbedResult, T]:
         """Serve one request. When this returns, its generation and its charge are in the ledger.
 
-        present: puts the result into the client's format, while the ledger commits.
+        present: puts the result into the client's format, while the ledger commits. trail: is filled on the way.
+        beside: makes what is written with the generation, or else neither is.
         Raises EmbedRouterError; cancelling it gives the work up, and what was held for it.
         """
         loop = hops.loop(origin.hops, self._ways.instance)
         if loop is not None:
             raise ProviderUnavailableError(loop)
-        model, found = await self.plan(request, origin)
-        _require_dimensions(model, request.dimensions)
+        model, variant = self.model(request.model)
+        trail.model = model
+        found = await self._plan(request, origin, model, variant)
+        require_dimensions(model, request.dimensions)
         self.ledger.require_up()
         with self.ledger.place(origin.caller.payer) as payer:
             work = Work(request, origin, payer, model, found, now())
             work.candidates = self._candidates(work)
-            return await self._settled(work, present)
+            trail.work = work
+            try:
+                return await self._settled(work, present, beside)
+            finally:
+                self._admission.ended(work)
 
-    async def plan(self, request: EmbedRequest, origin: Origin) -> tuple[Model, Plan]:
-        """Who would serve it. Raises NotFoundError, PermissionDeniedError, RateLimitExceededError,
-        ContextLengthExceededError."""
+    def model(self, name: str) -> tuple[Model, Variant | None]:
+        """By a name of its own, or one with a variant. Raises NotFoundError."""
         catalog = self.catalog
-        model, variant = catalog.get(request.model), None
-        if model is None:
-            name, variant = split_variant(request.model)
-            model = catalog.find(name)
-        return model, plan(
+        if (model := catalog.get(name)) is not None:
+            return model, None
+        name, variant = split_variant(name)
+        return catalog.find(name), variant
+
+    async def _plan(self, request: EmbedRequest, origin: Origin, model: Model, variant: Variant | None) -> Plan:
+        """Who would serve it. Raises EmbedRouterError."""
+        return plan(
             model,
             request.preferences,
             constraints=origin.caller.constraints,
             parameters=request.parameters,
             tokens=await self._longest(request, model),
             facts=lambda endpoint: self._facts(model, endpoint),
+            retains=lambda endpoint: self.retains(origin.caller, model, endpoint),
             variant=variant,
         )
+
+    def retains(self, caller: Caller, model: Model, endpoint: Endpoint) -> bool:
+        """Whether an endpoint keeps prompts, whichever of the caller's credentials is used."""
+        return retains(endpoint, self._ways.accesses(caller, model, endpoint))
 
     async def _longest(self, request: EmbedRequest, model: Model) -> int | None:
         """Tokens of the longest input, where that may decide who can read it; about as many as any tokenizer makes."""
@@ -130,27 +149,14 @@ class Gateway:
         await self._ways.executor.close()
 
     def _candidates(self, work: Work) -> list[Candidate]:
-        origin, model = work.origin, work.model
+        caller, model = work.origin.caller, work.model
         endpoints: Sequence[Endpoint] = work.plan.tried
         if work.request.texts is None:
             endpoints = [endpoint for endpoint in endpoints if endpoint.provider.wire == "builtin"]
-        found = candidates(endpoints, lambda endpoint: self._ways.accesses(origin, model, endpoint))
+        zdr = work.request.preferences.zdr is True or caller.constraints.zdr
+        found = candidates(endpoints, lambda endpoint: self._ways.accesses(caller, model, endpoint), zdr=zdr)
         if not found:
-            why = (
-                "none of its endpoints takes this model's own token ids"
-                if not endpoints
-                else "no credential for its providers may be used by this key"
-            )
-            raise NotFoundError(
-                f"No endpoints found for {model.slug}: {why}",
-                availability={
-                    "code": "constraint_filtered",
-                    "retryable": False,
-                    "requested_models": [model.slug],
-                    "affected_providers": sorted({one.provider.name for one in work.plan.tried}),
-                    "excluded_by": ["token_ids" if not endpoints else "credentials"],
-                },
-            )
+            raise nobody_reachable(model, work.plan.tried, token_ids=not endpoints)
         return found
 
     async def repeat(
@@ -161,11 +167,12 @@ class Gateway:
         self.ledger.require_up()
         created_at = now()
         hold = asked = None
-        with self.ledger.place(origin.caller.payer) as payer, self._remembering_refusals(payer):
-            if payer.limited and self._may_admit_late(payer):
-                asked = self.ledger.wanted(payer._replace(max_concurrent=None), origin.generation_id, 0, 0, created_at)
+        with self.ledger.place(origin.caller.payer) as payer, self._admission.remembering_refusals(payer):
+            if payer.limited and self._admission.may_be_late(payer):
+                place_taken = payer._replace(max_concurrent=None)
+                asked = self.ledger.wanted(place_taken, origin.generation_id, NOTHING, 0, created_at)
             elif payer.limited:
-                hold = await self.ledger.hold(payer, origin.generation_id, 0, 0, created_at)
+                hold = await self.ledger.hold(payer, origin.generation_id, NOTHING, 0, created_at)
             row = generation(
                 origin,
                 source.model,
@@ -173,15 +180,42 @@ class Gateway:
                 created_at,
                 inputs=source.inputs,
                 cache_source_id=source.generation_id,
+                api_type=source.api_type,
             )
             return await self.ledger.settle(Settlement(row, payer, hold, prompt, asked), present)
+
+    @asynccontextmanager
+    async def free(self, request: EmbedRequest, origin: Origin) -> AsyncIterator[None]:
+        """Let something of a model be done that no provider is asked for: free, and without a generation.
+
+        It is refused as the request itself would be: by routing, guardrails, and its key's limits and rates. Raises
+        EmbedRouterError.
+        """
+        model, variant = self.model(request.model)
+        await self._plan(request, origin, model, variant)
+        self.ledger.require_up()
+        with self.ledger.place(origin.caller.payer) as payer:
+            hold = None
+            if payer.limited:
+                with self._admission.remembering_refusals(payer):
+                    hold = await self.ledger.hold(payer, origin.generation_id, NOTHING, 0, now())
+            try:
+                yield
+            finally:
+                if hold is not None:
+                    self.ledger.give_back(hold)
 
     @property
     def _builtin(self) -> Provider:
         assert self._ways.builtin is not None  # else no endpoint names it
         return self._ways.builtin
 
-    async def _settled(self, work: Work, present: Callable[[EmbedResult], Awaitable[T]]) -> tuple[EmbedResult, T]:
+    async def _settled(
+        self,
+        work: Work,
+        present: Callable[[EmbedResult], Awaitable[T]],
+        beside: Callable[[EmbedResult], Beside] | None,
+    ) -> tuple[EmbedResult, T]:
         answered = await self._answered(work)
         row, payer = work.generation(200, answered), work.payer
         result = EmbedResult(
@@ -201,13 +235,10 @@ class Gateway:
             plan=work.plan,
             attempts=work.attempts or (),
         )
-        asked = None
-        if work.admitted_late:  # a hold is but its place, then
-            asked = self.ledger.wanted(
-                payer._replace(max_concurrent=None), row.id, row.cost_pico, answered.tokens, row.created_at
-            )
-        settlement = Settlement(row, payer, work.hold, work.request.prompt, asked)
-        with self._remembering_refusals(payer):
+        asked, far = self._admission.asked(work, row), work.expected is not None
+        row_beside = None if beside is None else beside(result)
+        settlement = Settlement(row, payer, work.hold, work.request.prompt, asked, looks_round=far, beside=row_beside)
+        with self._admission.remembering_refusals(payer):
             return result, await self.ledger.settle(settlement, lambda: present(result))
 
     async def _answered(self, work: Work) -> Answered:
@@ -236,8 +267,7 @@ class Gateway:
 
     def _give_up(self, work: Work, status: int, error_type: str, *, cancelled: bool) -> None:
         """A request that reached a provider leaves a generation behind, free of charge."""
-        if work.admitted_late:  # it used the model and no rate: the next ones are held before they do
-            self._suspect(work.payer)
+        self._admission.gave_up(work)
         if work.reached_provider and status not in (400, 503):
             row = work.generation(status, error_type=error_type, cancelled=cancelled)
             self.ledger.note(Settlement(row, work.payer, work.hold))
@@ -267,17 +297,16 @@ class Gateway:
         )
 
     async def _ask_builtin(self, work: Work, endpoint: Endpoint) -> EmbedAnswer:
-        call = EmbedCall(work.request.inputs, work.request.rule)
+        call = EmbedCall(work.request.inputs, work.request.rule, work.request.piece)
         provider, payer = self._builtin, work.payer
-        # What costs nobody money in vain need not be held first; it is charged only if it fits the limits.
-        work.admitted_late = payer.limited and self._may_admit_late(payer)
-        if work.admitted_late and payer.max_concurrent is not None:
+        late = self._admission.admit_late(work, endpoint.price.prompt)
+        if late and payer.max_concurrent is not None:
             return await self._ask_while_taking_a_place(work, provider, call)
-        if not payer.limited or work.admitted_late:
+        if late or not payer.limited:
             work.reach_provider()
             return await provider.embed(call)
         counted = await provider.count(call)
-        await self._hold(work, counted.tokens * endpoint.price.prompt, counted.tokens)
+        await self._admission.hold(work, Amount(counted.tokens * endpoint.price.prompt), counted.tokens)
         work.reach_provider()
         return await provider.embed_counted(counted, call.rule)
 
@@ -285,10 +314,8 @@ class Gateway:
         """A key that may have only so many requests under way: the ledger counts while the provider computes."""
         started = time.perf_counter()
         computing = asyncio.ensure_future(provider.embed(call))
-        payer = work.payer
         try:
-            with self._remembering_refusals(payer):
-                work.hold = await self.ledger.hold(payer.place, work.origin.generation_id, 0, 0, work.created_at)
+            await self._admission.hold_place(work)
         except BaseException:
             computing.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody asks for it
             computing.cancel()
@@ -301,19 +328,19 @@ class Gateway:
     async def _by_candidates(self, work: Work) -> Answered:
         texts = work.request.texts
         builtin_answers: list[EmbedAnswer] = []
-        most = bounds(texts) if texts is not None else [len(ids) + 2 for ids in work.request.inputs]
+        most = work.request.most_tokens
         inputs = texts if texts is not None else work.request.inputs
         holding = asyncio.Lock()
 
         async def before(candidate: Candidate) -> None:
             async with holding:
-                if work.payer.limited and work.hold is None:
-                    await self._hold_for_candidates(work, sum(most))
+                if work.payer.limited and work.hold is None and not work.admitted_late:
+                    await self._admission.admit(work, sum(most))
             work.reach_provider()
 
         async def builtin(call: WireCall) -> WireAnswer:
             try:
-                answer = await self._builtin.embed(EmbedCall(call.texts, work.request.rule))
+                answer = await self._builtin.embed(EmbedCall(call.texts, work.request.rule, work.request.piece))
             except (OverloadedError, ProviderUnavailableError, ProviderTimeoutError) as error:
                 failure = _FAILURE_OF.get(error.status, "server")
                 raise UpstreamError(failure, error.message, retry_after=error.retry_after) from error  # type: ignore[arg-type]
@@ -350,40 +377,9 @@ class Gateway:
             sum(answer.tokenize_seconds for answer in builtin_answers),
         )
 
-    async def _hold_for_candidates(self, work: Work, most: int) -> None:
-        """Tokens are counted as exactly as can be for the rate; money is held for the most that any may charge."""
-        price = max((one.endpoint.price.prompt for one in work.candidates if not one.byok), default=0)
-        texts, tokens = work.request.texts, most
-        if texts is not None and work.payer.tokens_per_minute is not None:
-            tokens = await self._ways.counting.count(work.model.slug, texts)
-        await self._hold(work, most * price, tokens)
 
-    async def _hold(self, work: Work, amount_pico: int, tokens: int) -> None:
-        with self._remembering_refusals(work.payer):
-            work.hold = await self.ledger.hold(
-                work.payer, work.origin.generation_id, amount_pico, tokens, work.created_at
-            )
-
-    def _may_admit_late(self, payer: Payer) -> bool:
-        """A key at its limits must not have the model compute in vain again and again."""
-        lately = time.monotonic() - self._suspects.get(payer.key_id, -math.inf) < _SUSPICION
-        return not lately and self.ledger.may_admit_late
-
-    @contextmanager
-    def _remembering_refusals(self, payer: Payer) -> Iterator[None]:
-        try:
-            yield
-        except REFUSALS:
-            self._suspect(payer)
-            raise
-
-    def _suspect(self, payer: Payer) -> None:
-        if len(self._suspects) >= _SUSPECTS:
-            self._suspects.clear()
-        self._suspects[payer.key_id] = time.monotonic()
-
-
-def _require_dimensions(model: Model, wanted: int | None) -> None:
+def require_dimensions(model: Model, wanted: int | None) -> None:
+    """Raise InvalidRequestError for a number of dimensions that the model does not give."""
     least = model.dimensions if model.fixed_dimensions else 1
     if wanted is not None and not least <= wanted <= model.dimensions:
         allowed = f"{least} to {model.dimensions}" if least < model.dimensions else f"{least}, or left out,"

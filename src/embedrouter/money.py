@@ -1,10 +1,13 @@
 """Money: integer pico-USD (10^-12 USD) inside, decimal USD outside. Sums are exact."""
 
+import re
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from typing import Final
 
 PICO: Final = 1_000_000_000_000
 MOST: Final = 5_000_000 * PICO  # one limit, or all credits together: well inside a signed 64-bit integer
+
+_GROUPED: Final = re.compile(r"[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 
 
 def usd(pico: int) -> float:
@@ -33,3 +36,9 @@ def pico_usd(amount: float | str | Decimal) -> int:
     if not exact.is_finite() or abs(exact) * PICO > MOST:
         raise ValueError(f"an amount must be at most {MOST // PICO:,} USD")
     return int((exact * PICO).to_integral_value(ROUND_CEILING))
+
+
+def typed_usd(text: str) -> str:
+    """What a person typed as `pico_usd` reads it: "$1,234.50" is "1234.50"; "1,5" stays, and is no amount."""
+    amount = text.strip().removeprefix("$")
+    return amount.replace(",", "") if _GROUPED.fullmatch(amount) else amount

@@ -11,6 +11,8 @@ PERIODS: Final[tuple[Period, ...]] = ("total", "day", "week", "month")
 
 SECOND: Final = 1_000_000  # microseconds
 DAY: Final = 86_400  # seconds
+HOUR: Final = 3_600  # seconds
+QUARTER: Final = 900  # seconds: fits the days of every time zone
 
 # As the API spells them; null there is `total` here.
 RESETS: Final[dict[Reset, Period]] = {"daily": "day", "weekly": "week", "monthly": "month"}

@@ -15,9 +15,9 @@ from granian.server.embed import Server
 
 from embedrouter.accounts.first import FirstKey
 from embedrouter.accounts.reception import setup_link
-from embedrouter.api.context import Context
 from embedrouter.app import load_model, make_app, make_context, open_store
 from embedrouter.catalog.builtin import SLUG
+from embedrouter.context import Context
 from embedrouter.errors import SettingsError
 from embedrouter.minilm import MiniLM
 from embedrouter.settings import Settings
@@ -26,7 +26,6 @@ from embedrouter.telemetry import logs
 log = logging.getLogger(__name__)
 
 _HEADER_BYTES = 65_536
-_HEADER_MS = 15_000  # a client that takes longer to send its headers is closed
 _CONNECTIONS = 8192  # requests granian hands over at once; our own queue refuses long before
 
 
@@ -51,7 +50,10 @@ async def _serve(context: Context, first_key: FirstKey, setup_token: str | None,
         port=settings.port,
         interface=Interfaces.ASGI,
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=_HEADER_MS, max_buffer_size=_HEADER_BYTES),
+        http1_settings=HTTP1Settings(
+            header_read_timeout=round(settings.idle_timeout_s * 1000),  # hyper counts from the answer before
+            max_buffer_size=_HEADER_BYTES,
+        ),
         websockets=False,
         backlog=1024,
         backpressure=_CONNECTIONS,

@@ -61,14 +61,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     keep_generations_days: Annotated[int, msgspec.Meta(ge=0)] = 0  # 0: for ever, as the others
     keep_prompts_days: Annotated[int, msgspec.Meta(ge=0)] = 90
     keep_usage_days: Annotated[int, msgspec.Meta(ge=0)] = 0
+    keep_batches_days: Annotated[int, msgspec.Meta(ge=0)] = 30  # results, lines and files
+    batch_discount_percent: Annotated[int, msgspec.Meta(ge=0, le=100)] = 50  # off the price of a batch's lines
     model_aliases: dict[str, str] = {}
     catalog: Path | None = None  # a TOML file of providers, models and endpoints; else catalog.toml in the data folder
     max_body_mib: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 32
+    max_batch_mib: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1024  # the body of POST /batches
+    max_file_mib: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 512  # a file for batches
+    private_callbacks: bool = False  # batches may call back hosts that are private, and by http
     max_queued_tokens: Annotated[int, msgspec.Meta(ge=8192)] = 2_000_000
     max_wait_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 10.0  # a queue that takes longer refuses what comes
     body_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 30.0
     request_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 300.0
     attempt_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 60.0  # of one call to one provider
+    idle_timeout_s: Annotated[float, msgspec.Meta(ge=1, le=86_400)] = 25.0  # of a connection; also to send its headers
     drain_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 30.0  # how long SIGTERM waits for what was accepted
     public_url: str | None = None  # where people reach the pages, if a proxy is before them: https://embed.example.org
     trust_proxy: bool = False  # believe X-Forwarded-For (its last address) and X-Forwarded-Proto

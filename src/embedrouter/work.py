@@ -11,9 +11,14 @@ from numpy.typing import NDArray
 from embedrouter.accounts.caller import Caller
 from embedrouter.catalog.models import Endpoint, Model
 from embedrouter.ledger.attempts import Attempt, attempts_json
+from embedrouter.ledger.claims import Amount
 from embedrouter.ledger.generations import Generation
-from embedrouter.ledger.holds import Hold, Payer
+from embedrouter.ledger.headroom import Expected
+from embedrouter.ledger.holds import Hold
+from embedrouter.ledger.payer import Payer
 from embedrouter.minilm.windows import LongInput
+from embedrouter.providers.base import Piece
+from embedrouter.providers.counting import bounds
 from embedrouter.routing.candidates import Candidate
 from embedrouter.routing.plan import Plan
 from embedrouter.routing.preferences import ProviderPreferences
@@ -30,11 +35,20 @@ class EmbedRequest(NamedTuple):
     parameters: frozenset[str]  # names of the model parameters the request carries
     prompt: str | None = None  # the inputs as JSON, where prompts are kept
     input_type: str | None = None
+    api_type: str = "embeddings"  # what it is for: the name of the route that it came by
+    piece: Piece | None = None  # what may be computed together, of a request that nobody waits for
+    discount_percent: int = 0  # off what is charged; what is left is rounded down to whole pico-USD
 
     @property
     def texts(self) -> Sequence[str] | None:
         """The inputs, unless they are ids of the model's own vocabulary."""
         return self.inputs if isinstance(self.inputs[0], str) else None  # type: ignore[return-value]
+
+    @property
+    def most_tokens(self) -> list[int]:
+        """As many as each input can have, by any tokenizer."""
+        texts = self.texts
+        return bounds(texts) if texts is not None else [len(ids) + 2 for ids in self.inputs]
 
 
 class Origin(NamedTuple):
@@ -95,6 +109,7 @@ class Source(NamedTuple):
     model: Model
     endpoint: Endpoint
     inputs: int
+    api_type: str = "embeddings"
 
 
 class Work:
@@ -111,7 +126,9 @@ class Work:
         self.candidates: Sequence[Candidate] = ()
         self.created_at = created_at  # microseconds
         self.hold: Hold | None = None
+        self.expected: Expected | None = None  # the most it may come to, where it is limited
         self.admitted_late = False  # its limits are looked at when it is settled
+        self.holds_nothing = False  # although a provider is paid for it: its limits are far away
         self.attempts: list[Attempt] | None = None  # None: one, whose status is the request's
         self._asked = 0.0
 
@@ -129,6 +146,11 @@ class Work:
     def seconds(self) -> float:
         """Since then."""
         return time.perf_counter() - self._asked
+
+    def expect(self, amount: Amount, tokens: int) -> Expected:
+        """Say what it may come to at most."""
+        self.expected = Expected(self.payer, self.payer.claims(self.created_at), amount, tokens)
+        return self.expected
 
     def reach_provider(self, at: float | None = None) -> None:
         """at: time.perf_counter(), if not now."""
@@ -158,10 +180,12 @@ class Work:
             cancelled=cancelled,
             inputs=len(self.request.inputs),
             tokens=0 if answered is None else answered.tokens,
-            cost_pico=0 if answered is None else answered.cost_pico,
+            cost_pico=0 if answered is None else answered.cost_pico * (100 - self.request.discount_percent) // 100,
+            upstream_pico=0 if answered is None else answered.upstream_pico,
             byok=answered is not None and answered.byok,
             took=took,
             attempts=self.attempts,
+            api_type=self.request.api_type,
         )
 
     def _endpoint(self, answered: Answered | None) -> Endpoint:
@@ -172,6 +196,15 @@ class Work:
             tag = self.attempts[-1].endpoint
             return next((one for one in self.plan.tried if one.tag == tag), self.plan.tried[0])
         return self.plan.tried[0]
+
+
+class Trail:
+    """How far a request came, for who is to be told of it when it fails."""
+
+    def __init__(self) -> None:
+        self.requested: str | None = None  # the model as the client named it; None: he does not want to be told
+        self.model: Model | None = None  # None: it was not found, or not looked for
+        self.work: Work | None = None  # None: nobody could be asked
 
 
 def generation(
@@ -186,10 +219,12 @@ def generation(
     cancelled: bool = False,
     tokens: int = 0,
     cost_pico: int = 0,
+    upstream_pico: int = 0,
     byok: bool = False,
     took: int = 0,
     attempts: Sequence[Attempt] = (),
     cache_source_id: str | None = None,
+    api_type: str = "embeddings",
 ) -> Generation:
     """The row of a request that ends now. created_at, took: microseconds; took: by its providers."""
     key = origin.caller.key
@@ -201,7 +236,7 @@ def generation(
         owner_id=key.owner_id,
         app_id=origin.app_id,
         public=origin.caller.public,
-        api_type="embeddings",
+        api_type=api_type,
         model=model.slug,
         model_permaslug=model.canonical_slug,
         endpoint=endpoint.tag,
@@ -223,6 +258,7 @@ def generation(
         session_id=origin.session_id,
         request_id=origin.request_id,
         cache_source_id=cache_source_id,
+        upstream_pico=upstream_pico,
     )
 
 

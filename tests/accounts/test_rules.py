@@ -17,7 +17,13 @@ from embedrouter.accounts.presets import NewVersion, Of, PresetShelf
 from embedrouter.accounts.ring import KeyRing
 from embedrouter.accounts.workspaces import NewWorkspace, Preferences, WorkspaceChange, wrong_order
 from embedrouter.catalog.constraints import Constraints
-from embedrouter.errors import InvalidRequestError, NotFoundError, OverloadedError, PermissionDeniedError
+from embedrouter.errors import (
+    AuthenticationError,
+    InvalidRequestError,
+    NotFoundError,
+    OverloadedError,
+    PermissionDeniedError,
+)
 
 NOON = 1_772_625_600_000_000
 
@@ -148,6 +154,20 @@ def test_a_key_whose_workspace_is_not_known_yet_is_told_to_wait(rule: Rule) -> N
         rule.caller(secret, elsewhere)
     elsewhere.load()
     assert rule.caller(secret, elsewhere).key == key
+
+
+def test_a_key_that_another_process_has_just_made_is_waited_for_and_a_deleted_one_is_not(rule: Rule) -> None:
+    gatekeeper, secret = Gatekeeper(rule.ring, "track"), new_secret()
+    made = rule.home.writer.submit(keys.create, NewKey(digest_of(secret), "sk", "new", "api", NOON, WORKSPACE)).result(
+        60
+    )
+    with pytest.raises(OverloadedError):
+        gatekeeper.admit_again(made.id, NOON)
+    rule.ring.load()
+    assert gatekeeper.admit_again(made.id, NOON).key.id == made.id
+    rule.do(keys.change, keys.KeyChange(made.hash, {"deleted_at": NOON}, NOON))
+    with pytest.raises(AuthenticationError, match="deleted"):
+        gatekeeper.admit_again(made.id, NOON)
 
 
 def test_a_default_guardrail_is_not_assigned_and_not_renamed(rule: Rule) -> None:

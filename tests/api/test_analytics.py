@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from embedrouter.api.csv import csv_text
+from embedrouter.csv import csv_text
 from ledger.sums import DAY, time_of
 from server import KEY
 from used import Used, used

@@ -136,6 +136,27 @@ def test_the_catalog_tells_each_entrys_source_and_why_it_is_not_served(server: S
     assert "acme-secret-value" not in json.dumps(document)
 
 
+def test_who_asks_for_a_shipped_model_is_told_what_would_enable_it(server: Server) -> None:
+    name = "openai/text-embedding-3-small"
+    answer = server.embed("a text", model=name)
+    error = answer.error(404, "not_found")
+    assert "OPENAI_API_KEY" in error["message"]
+    assert "/byok" in error["message"]
+    assert error["availability"]["code"] == "no_endpoints"
+    assert error["availability"]["excluded_by"] == ["credentials"]
+    error = server.embed("a text", provider={"only": ["deepinfra"]}).error(404, "not_found")
+    assert "set DEEPINFRA_API_KEY" in error["message"]
+    endpoints = server.manage("GET", "/catalog").json()["data"]
+    shipped = [item["entry"] for item in endpoints if item["kind"] == "endpoint" and item["entry"]["model"] == name]
+    for entry in shipped:
+        put(server, "endpoint", entry | {"disabled": True})
+    error = server.embed("a text", model=name).error(404, "not_found")
+    assert "API_KEY" not in error["message"]
+    assert error["availability"]["code"] == "model_not_found"
+    for entry in shipped:
+        server.manage("DELETE", path_of("endpoint", f"{name} {entry.get('tag') or entry['provider']}"))
+
+
 def test_what_is_put_is_served_at_once_and_what_is_deleted_is_gone(server: Server) -> None:
     revision = server.manage("GET", "/catalog").json()["revision"]
     made = put(server, "provider", _MINE)
@@ -148,6 +169,20 @@ def test_what_is_put_is_served_at_once_and_what_is_deleted_is_gone(server: Serve
     gone = server.manage("DELETE", path_of("endpoint", f"{MODEL} mine")).json()
     assert gone == {"deleted": True, "now": None}
     assert len(server.get(f"/api/v1/models/{MODEL}/endpoints").json()["data"]["endpoints"]) == 1
+
+
+def test_answers_kept_before_a_change_are_not_given_after_it(server: Server) -> None:
+    def status(**fields: Any) -> str | None:
+        answer = server.embed("kept before a change", {"X-OpenRouter-Cache": "true"}, **fields)
+        return answer.headers.get("x-openrouter-cache-status")
+
+    assert [status(), status()] == ["MISS", "HIT"]
+    put(server, "provider", _MINE)
+    assert status() == "HIT", "another's entry"
+    put(server, "endpoint", _ENDPOINT)
+    assert [status(), status()] == ["MISS", "HIT"]
+    server.manage("DELETE", path_of("endpoint", f"{MODEL} mine"))
+    assert status() == "MISS"
 
 
 def test_the_database_overrides_the_file_and_taking_it_back_restores_it(server: Server) -> None:

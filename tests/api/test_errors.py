@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from server import EMBEDDINGS, KEY, MODEL, Answer, Server
+from server import EMBEDDINGS, KEY, MODEL, Answer, Server, eventually
 
 _BODY = {"model": MODEL, "input": "hello"}
 _CASES: dict[str, tuple[int, str, Callable[[Server], Answer]]] = {
@@ -43,21 +43,17 @@ def test_a_failure_is_counted_once(live: Server, case: str) -> None:
         f'embedrouter_rejects_total{{reason="{error_type}"}}'
     }
     assert after["embedrouter_prompt_tokens_total"] == before["embedrouter_prompt_tokens_total"]
-    assert after["embedrouter_requests_in_flight"] == 0
+    eventually(lambda: live.metrics()["embedrouter_requests_in_flight"] == 0)
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/nope",
         "/api/v1",
         "/api/v1/nope",
         "/api/v1/model/only-an-author",
         "/api/v1/models/a/b/c/d",
-        "/docs/nope.js",
-        "/docs/..%2f..%2fpyproject.toml",
-        "/docs/%2e%2e/app.py",
         "/%00",
         "/" + "x" * 2000,
     ],

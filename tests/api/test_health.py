@@ -1,11 +1,11 @@
-"""GET /health, /ready, /metrics, /docs and /openapi.json."""
+"""GET /health, /ready, /metrics and /openapi.json."""
 
 import re
 from typing import Any
 
 import pytest
 
-from server import MODEL, Server
+from server import MODEL, Server, eventually
 
 _SERIES = [
     *(
@@ -88,8 +88,8 @@ def test_counters_count_what_was_served(live: Server) -> None:
     assert grown["embedrouter_batch_sequences_sum"] == 4
     assert grown["embedrouter_batch_tokens_sum"] == 3 + 256 + (302 - 256 + 2) + 256
     assert grown["embedrouter_batch_failures_total"] == 0
-    assert after["embedrouter_requests_in_flight"] == 0
     assert after["embedrouter_queued_tokens"] == 0
+    eventually(lambda: live.metrics()["embedrouter_requests_in_flight"] == 0)
 
 
 @pytest.mark.parametrize("stage", ["decode", "tokenize", "queue", "compute", "encode"])
@@ -107,35 +107,7 @@ def test_build_info_names_version_engine_and_weights(live: Server) -> None:
     assert 'weights="53aa51172d142c89"' in info
 
 
-# --- the documentation
-
-
-def _links(page: str) -> list[str]:
-    return re.findall(r'(?:src|href)="([^"]+)"', page)
-
-
-def test_the_docs_page_loads_everything_from_this_server(live: Server) -> None:
-    page = live.get("/docs")
-    assert page.headers["content-type"].startswith("text/html")
-    links = [link for link in _links(page.body.decode()) if not link.startswith("data:")]
-    assert len(links) >= 3
-    for link in links:
-        assert re.match(r"/[^/]", link), f"{link} is not local"
-        asset = live.get(link)
-        assert asset.status == 200
-        assert asset.headers["content-type"].split(";")[0] in ("text/javascript", "text/css")
-        assert len(asset.body) > 50
-    assert b"/openapi.json" in live.get("/docs/start.js").body
-
-
-def test_the_docs_page_may_load_nothing_else(live: Server) -> None:
-    policy = live.get("/docs").headers["content-security-policy"]
-    assert "default-src 'none'" in policy
-    assert "http" not in policy
-    assert "script-src 'self';" in policy
-    assert "frame-ancestors 'none'" in policy
-    assert b"http://" not in live.get("/docs").body
-    assert b"https://" not in live.get("/docs").body
+# --- the description of the API
 
 
 def _references(node: Any) -> list[str]:

@@ -185,7 +185,7 @@ def test_a_client_that_leaves_amid_its_body_is_forgotten(live: Server) -> None:
     with live.connect() as connection:
         connection.sendall(live.head("Content-Length: 1000") + b'{"model"')
     eventually(lambda: live.metrics()[series] == before + 1)
-    assert live.metrics()["embedrouter_requests_in_flight"] == 0
+    eventually(lambda: live.metrics()["embedrouter_requests_in_flight"] == 0)
 
 
 # --- strain

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from api.rules import made, slug, told, workspace
-from embedrouter.api.preset_calls import Named, PresetConfig, apply, named
-from embedrouter.api.schemas import EmbeddingsRequest
+from embedrouter.api.preset_calls import Named, apply, named
 from embedrouter.errors import InvalidRequestError
+from embedrouter.managing.presets import PresetConfig
+from embedrouter.requests.schemas import EmbeddingsRequest
 from embedrouter.routing.preferences import ProviderPreferences
 from server import EMBEDDINGS, MODEL, Answer, Server
 

@@ -9,17 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 from sqlalchemy import create_engine, text
 
 from embedrouter.accounts import keys
 from embedrouter.accounts.first import WORKSPACE
 from embedrouter.accounts.keys import ApiKey, KeyChange, NewKey
-from embedrouter.api.answers import Encoded
-from embedrouter.api.response_cache import Key, ResponseCache, Ticket, ttl_of
+from embedrouter.api.cache_ticket import ttl_of
 from embedrouter.catalog.builtin import builtin_model
+from embedrouter.catalog.models import Price
 from embedrouter.ledger import doctor
 from embedrouter.ledger.book import now
+from embedrouter.response_cache import Encoded, Key, ResponseCache, Ticket
 from embedrouter.store import Database, Writer
 from embedrouter.work import Source
 from server import EMBEDDINGS, MODEL, Answer, Server, cl100k, eventually, sentences, shared
@@ -361,14 +363,27 @@ def test_an_answer_is_found_to_its_last_moment_and_counts_its_age() -> None:
     assert cache.keep(ticket(ttl=10), _ANSWER, _SOURCE, {})
     for passed, age in ((0.0, 0), (0.9, 0), (0.2, 1), (8.85, 9)):
         clock.now += passed
-        hit = cache.find(ticket())
+        hit = cache.find(ticket(), _MODEL)
         assert hit is not None
         assert hit.age == age
         assert hit.headers["X-OpenRouter-Cache-TTL"] == str(10 - age)
     clock.now += 0.05
-    assert cache.find(ticket()) is None
+    assert cache.find(ticket(), _MODEL) is None
     assert (cache.hits, cache.misses) == (4, 1)
     assert (len(cache.entries), cache.entries.size) == (0, 0)
+
+
+def test_an_answer_of_a_model_that_changed_since_is_not_given_again() -> None:
+    cache = ResponseCache(1 << 20, Clock())
+    dearer = msgspec.structs.replace(_MODEL.endpoints[0], price=Price(prompt=1))
+    for changed in (
+        msgspec.structs.replace(_MODEL, endpoints=(dearer,)),
+        msgspec.structs.replace(_MODEL, slug="another/model"),
+    ):
+        cache.keep(ticket(), _ANSWER, _SOURCE, {})
+        assert cache.find(ticket(), builtin_model("fp32")) is not None, "made anew, and the same"
+        assert cache.find(ticket(), changed) is None
+        assert cache.find(ticket(), _MODEL) is None, "it is gone"
 
 
 def test_what_has_expired_does_not_stay_in_memory() -> None:
@@ -403,8 +418,8 @@ def test_a_flood_of_answers_stays_within_the_bound_and_its_count_is_honest() -> 
         tracemalloc.stop()
     assert 1_000 < len(cache.entries) < 4_000
     assert 0.6 * cache.entries.size < after - before < cache.entries.size
-    assert cache.find(ticket("3999")) is not None
-    assert cache.find(ticket("0")) is None
+    assert cache.find(ticket("3999"), _MODEL) is not None
+    assert cache.find(ticket("0"), _MODEL) is None
 
 
 def test_a_flood_at_the_server_stays_within_the_bound(server: Server) -> None:

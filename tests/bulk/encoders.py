@@ -59,5 +59,6 @@ class PickyEncoder(HashEncoder):
     def encode(self, inputs: Sequence[str], *, truncate: bool | None = None) -> NDArray[np.float32]:
         for index, text in enumerate(inputs):
             if "long" in text:
-                raise ContextLengthExceededError(f"inputs[{index}] has too many tokens", metadata={"tokens": 999})
+                message = f'input[{index}] has too many tokens: send "truncate": true to cut it'
+                raise ContextLengthExceededError(message, metadata={"index": index, "tokens": 999})
         return super().encode(inputs, truncate=truncate)

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import sys
 from pathlib import Path
 
@@ -216,8 +217,10 @@ def test_a_parquet_row_without_text(tmp_path: Path, encoder: HashEncoder) -> Non
     [
         ("a.txt", b"ok\ncaf\xe9\n", "line 2 is not UTF-8 (byte 4 is 0xe9)"),
         ("a.csv", b"text\nok\ncaf\xe9\n", "line 3 is not UTF-8 (byte 4 is 0xe9)"),
-        ("a.jsonl", b'{"text":"ok"}\n{"text":"caf\xe9"}\n', "line 2 is not valid JSON"),
-        ("a.jsonl", b'{"text":"ok"}\n\n{"text":\n', "line 3 is not valid JSON"),
+        ("a.jsonl", b'{"text":"ok"}\n{"text":"caf\xe9"}\n', "line 2 is not UTF-8 (byte 13 is 0xe9)"),
+        ("a.jsonl", b'{"text":"ok"}\n\n{"text":\n', "line 3 is not valid JSON: unexpected end of data (character 9)"),
+        ("a.csv", b"id;text\r\n1;a\r\n", "its columns seem to be parted by semicolons, and commas part them here"),
+        ("a.tsv", b"id,text\n1,a\n", "its columns seem to be parted by commas, and tabs part them here"),
         ("a.jsonl", b'{"text":"ok"}\n["text"]\n', "line 2 is a list, not an object"),
         ("a.csv", b'id,text\n1,"a\nb"\n2,c,d\n', "the row at line 4 has 3 fields, and the header 2"),
         ("a.csv", b'id,text\n1,a\n2,"never closed\n3,c\n', "the row at line 3 is not valid CSV"),
@@ -234,6 +237,36 @@ def test_a_damaged_file_names_the_line(tmp_path: Path, name: str, data: bytes, s
     assert said in refusal(source, tmp_path)
 
 
+@pytest.mark.parametrize("batch_rows", [2048, 3], ids=["within a batch", "between batches"])
+def test_a_field_of_two_types_names_the_line(tmp_path: Path, batch_rows: int) -> None:
+    lines = [json.dumps({"text": f"text {n}", "n": "x" if n == 6 else n}) for n in range(9)]
+    source = write(tmp_path / "a.jsonl", "\n".join(lines))
+    options = EmbedOptions(quiet=True, batch_rows=batch_rows)
+    said = refusal(source, tmp_path, options, "refused.parquet")
+    assert "a.jsonl: line 7: a Parquet column has one type: write JSONL, or mend the field" in said
+
+
+def test_utf16_is_recognised(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.csv", "id,text\n1,hello\n".encode("utf-16"))
+    assert "line 1 is not UTF-8 (byte 1 is 0xff); convert the file first, for example: iconv -f UTF-16" in refusal(
+        source, tmp_path
+    )
+
+
+def test_a_header_of_one_column_may_have_a_semicolon(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.csv", b"text; or nothing\none\n")
+    embed_file(HashEncoder(), source, tmp_path / "o.npy", EmbedOptions(quiet=True, column="text; or nothing"))
+    np.testing.assert_array_equal(np.load(tmp_path / "o.npy"), vectors_of(["one"]))
+
+
+def test_a_parquet_text_that_is_not_utf8_names_the_row(tmp_path: Path) -> None:
+    raw = pa.array([b"ok"] * 50 + [b"caf\xe9"] + [b"ok"] * 9, pa.binary())
+    broken = pa.Array.from_buffers(pa.string(), len(raw), raw.buffers())
+    pq.write_table(pa.table({"text": broken}), tmp_path / "a.parquet")
+    said = refusal(tmp_path / "a.parquet", tmp_path, EmbedOptions(quiet=True, batch_rows=16))
+    assert 'row 51: "text" is not UTF-8 (byte 4 is 0xe9)' in said
+
+
 def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("embedrouter.bulk.lines.MAX_LINE", 1 << 20)
     source = write(tmp_path / "a.txt", b"ok\n" + b"x" * (1 << 20) + b"y\n")
@@ -245,6 +278,7 @@ def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path, monkeypatch
     [
         ("missing.txt", "No such file"),
         ("a.tx", 'did you mean ".txt"'),
+        ("caf\udce9.txt", r"caf\udce9.txt is not UTF-8: rename it"),
         ("a.parquet.gz", "gunzip"),
         (".", "cannot tell the input format"),
     ],

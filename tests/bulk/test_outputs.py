@@ -19,10 +19,21 @@ from embedrouter.bulk import EmbedOptions, embed_file
 from embedrouter.errors import ContextLengthExceededError, EmbedRouterError, InvalidRequestError
 
 from .encoders import FailingEncoder, HashEncoder, PickyEncoder, vector_of, vectors_of
+from .limits import largest_file
 
 QUIET = EmbedOptions(quiet=True)
 FOUR = EmbedOptions(quiet=True, batch_rows=4)
 TEXTS = [f"text {n} — ünï" for n in range(10)]
+_EMBED_IN_ANOTHER = (
+    sys.executable,
+    "-c",
+    "import sys, numpy as np\n"
+    "from embedrouter.bulk import EmbedOptions, embed_file\n"
+    "class Encoder:\n"
+    "    dimensions = 384\n"
+    "    def encode(self, inputs, *, truncate=None): return np.zeros((len(inputs), 384), np.float32)\n"
+    "embed_file(Encoder(), sys.argv[1], '-', EmbedOptions(quiet=True))\n",
+)
 
 
 @pytest.fixture
@@ -178,15 +189,7 @@ class TestJsonl:
 
     def test_a_reader_that_goes_away_is_said_plainly(self, tmp_path: Path) -> None:
         (tmp_path / "in.txt").write_text("line\n" * 5000)
-        script = (
-            "import sys, numpy as np\n"
-            "from embedrouter.bulk import EmbedOptions, embed_file\n"
-            "class Encoder:\n"
-            "    dimensions = 384\n"
-            "    def encode(self, inputs, *, truncate=None): return np.zeros((len(inputs), 384), np.float32)\n"
-            "embed_file(Encoder(), sys.argv[1], '-', EmbedOptions(quiet=True))\n"
-        )
-        command = [sys.executable, "-c", script, str(tmp_path / "in.txt")]
+        command = [*_EMBED_IN_ANOTHER, str(tmp_path / "in.txt")]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             assert process.stdout
             assert process.stderr
@@ -195,6 +198,15 @@ class TestJsonl:
             said = process.stderr.read().decode()
         assert said.strip().endswith("standard output was closed before all was written")
         assert process.returncode == 1
+
+    def test_of_standard_output_on_a_full_disk_is_said_plainly(self, tmp_path: Path) -> None:
+        (tmp_path / "in.txt").write_text("line\n" * 5000)
+        with Path("/dev/full").open("wb") as full:
+            done = subprocess.run(
+                [*_EMBED_IN_ANOTHER, str(tmp_path / "in.txt")], stdout=full, stderr=subprocess.PIPE, check=False
+            )
+        said = done.stderr.decode().strip().splitlines()
+        assert said[-1].endswith("cannot write to standard output: No space left on device")
 
     def test_of_an_empty_file(self, tmp_path: Path, encoder: HashEncoder) -> None:
         (tmp_path / "in.txt").write_text("")
@@ -230,9 +242,11 @@ def test_truncate_reaches_the_model(tmp_path: Path, jsonl: Path) -> None:
 def test_a_text_that_the_model_refuses_is_named_by_its_line(tmp_path: Path, bad: int) -> None:
     lines = [f"{'long' if n == bad else 'short'} {n}" for n in range(10)]
     (tmp_path / "in.txt").write_text("\n".join(lines))
-    with pytest.raises(ContextLengthExceededError, match=rf"in.txt: line {bad + 1}: inputs\[0\] has") as caught:
+    with pytest.raises(
+        ContextLengthExceededError, match=rf"in.txt: line {bad + 1} has too many tokens: take --truncate"
+    ) as caught:
         embed_file(PickyEncoder(), tmp_path / "in.txt", tmp_path / "out.npy", QUIET)
-    assert caught.value.metadata == {"tokens": 999}
+    assert caught.value.metadata["tokens"] == 999
 
 
 class TestWholeOrAbsent:
@@ -282,18 +296,8 @@ class TestWholeOrAbsent:
 
     def test_a_full_disk_is_said_plainly(self, jsonl: Path) -> None:
         # /dev/full is no regular file, so the failing write is had with a limit on the size of files.
-        import resource
-        import signal
-
-        old = resource.getrlimit(resource.RLIMIT_FSIZE)
-        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, old[1]))
-        try:
-            with pytest.raises(InvalidRequestError, match="cannot write .*out.npy: File too large"):
-                embed_file(HashEncoder(), jsonl, jsonl.with_name("out.npy"), QUIET)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, old)
-            signal.signal(signal.SIGXFSZ, handler)
+        with largest_file(4096), pytest.raises(InvalidRequestError, match="cannot write .*out.npy: File too large"):
+            embed_file(HashEncoder(), jsonl, jsonl.with_name("out.npy"), QUIET)
         assert sorted(jsonl.parent.iterdir()) == [jsonl]
 
 

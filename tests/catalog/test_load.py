@@ -9,7 +9,7 @@ import pytest
 from embedrouter.catalog.builtin import SLUG, builtin_model
 from embedrouter.catalog.entries import ProviderEntry, Sheet, Source, Stated, body_of, from_body, sheet
 from embedrouter.catalog.load import Listed, Loaded, load
-from embedrouter.errors import CatalogError, CatalogProblem
+from embedrouter.errors import CatalogError, CatalogProblem, NotFoundError
 
 WIRES = {"builtin", "openai", "tei"}
 PROVIDER = {"slug": "acme", "name": "Acme", "wire": "openai", "base_url": "https://api.acme.example/v1"}
@@ -64,6 +64,41 @@ def test_without_a_credential_a_provider_is_listed_and_not_served() -> None:
     assert "no credential" in (one(found, "acme").unserved or "")
     assert "no credential" in (one(found, "acme/one acme").unserved or "")
     assert one(found, "acme/one").unserved == "none of its endpoints is served"
+
+
+_SHIPPED = stated("shipped", [PROVIDER | {"credential_env": "ACME_KEY"}], [MODEL | {"aliases": ["one"]}], [ENDPOINT])
+
+
+@pytest.mark.parametrize("name", ["acme/one", "ACME/One", "one"])
+def test_a_shipped_model_that_lacks_but_a_credential_says_what_to_set(name: str) -> None:
+    with pytest.raises(NotFoundError, match=r"acme/one: Acme has no credential here; set ACME_KEY .*/byok") as caught:
+        loaded(_SHIPPED, ready=False).catalog.find(name)
+    availability = caught.value.availability or {}
+    assert (availability["code"], availability["excluded_by"]) == ("no_endpoints", ["credentials"])
+    assert availability["affected_providers"] == ["Acme"]
+    assert "ACME_KEY" in availability["constraint"]["detail"]
+
+
+@pytest.mark.parametrize(
+    "operators",
+    [
+        stated("file", endpoints=[ENDPOINT | {"disabled": True}]),
+        stated("file", [PROVIDER | {"credential_env": "OURS", "disabled": True}]),
+        stated("file", [PROVIDER | {"credential_env": "OURS"}]),
+        stated("file", [{"slug": "acme", "removed": True}]),
+        stated("file", models=[MODEL]),
+    ],
+)
+def test_what_the_operator_disabled_or_states_himself_is_simply_unknown(operators: Sheet) -> None:
+    with pytest.raises(NotFoundError, match="not a valid model ID") as caught:
+        loaded(_SHIPPED, operators, ready=False).catalog.find("acme/one")
+    assert "ACME_KEY" not in caught.value.message
+    assert "OURS" not in caught.value.message
+
+
+def test_a_served_model_knows_which_providers_lack_but_a_credential() -> None:
+    found = loaded(_SHIPPED, stated("shipped", endpoints=[ENDPOINT | {"model": SLUG}]), ready=False)
+    assert [provider.slug for provider in found.catalog.find(SLUG).waiting] == ["acme"]
 
 
 def test_a_provider_that_needs_no_credential_is_served_without() -> None:

@@ -31,6 +31,12 @@ class Done(NamedTuple):
         return self.stderr
 
 
+def run(*arguments: str, typed: str | None = None) -> Done:
+    """A command that needs no database."""
+    found = CliRunner().invoke(app, arguments, input=typed, catch_exceptions=False)
+    return Done(found.exit_code, found.stdout, found.stderr)
+
+
 class Commands:
     """Runs commands on one database."""
 

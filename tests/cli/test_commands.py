@@ -40,13 +40,18 @@ _COMMANDS = dict(_commands(typer.main.get_command(app)))
 
 def test_the_commands_are_the_documented_ones() -> None:
     assert {" ".join(path) for path in _COMMANDS} == {
-        "", "serve", "embed", "similarity", "bench", "version", "model", "model pull", "model verify", "model info",
+        "", "serve", "embed", "cluster", "dedupe", "rank", "similarity", "plot", "bench", "version",
+        "model", "model pull", "model verify", "model info",
+        "index", "index build", "index add", "index search", "index delete", "index info",
         "keys", "keys create", "keys list", "keys show", "keys update", "keys disable", "keys enable", "keys delete",
         "credits", "credits show", "credits add", "credits adjust", "credits ledger", "credits budget",
         "users", "users list", "users create", "users disable", "users enable", "users role", "users delete",
         "users password", "users link", "usage", "catalog",
         "catalog list", "catalog show", "catalog set", "catalog remove", "catalog check", "catalog export",
+        "workspaces", "workspaces list", "workspaces create", "workspaces show", "workspaces members",
+        "workspaces budget", "workspaces budget set", "workspaces budget remove",
         "secrets", "secrets rotate", "secrets check", "db", "db status", "db migrate", "db version", "doctor", "backup",
+        "demo",
     }  # fmt: skip
 
 

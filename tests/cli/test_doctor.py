@@ -10,10 +10,12 @@ from cli.commands import Commands
 from embedrouter.accounts import first, keys
 from embedrouter.ledger import generations, holds
 from embedrouter.ledger.book import Instance, Ledger
+from embedrouter.ledger.claims import Amount
 from embedrouter.ledger.credits import ACCOUNT, Credit, add
 from embedrouter.ledger.doctor import examine
 from embedrouter.ledger.generations import Generation, Settlement
-from embedrouter.ledger.holds import Hold, Payer
+from embedrouter.ledger.holds import Hold
+from embedrouter.ledger.payer import Payer
 from embedrouter.periods import DAY, SECOND
 from embedrouter.store import Database, Writer
 from embedrouter.store.migrate import migrate
@@ -56,7 +58,7 @@ def books(commands: Commands) -> Commands:
         writer.submit(generations.settle, Settlement(generation(name, key_id, at, cost, status), payer)).result()
     Ledger(database, writer, Instance("living", "here", 1, 1)).beat()
     payer = Payer(1, first.WORKSPACE, ACCOUNT, enforce_balance=True)
-    writer.submit(holds.hold, Hold("gen-6", "living", payer, payer.claims(_NOON), 300, 10, _NOON)).result()
+    writer.submit(holds.hold, Hold("gen-6", "living", payer, payer.claims(_NOON), Amount(300), 10, _NOON)).result()
     writer.close()
     database.close()
     return commands
@@ -181,7 +183,7 @@ _DAMAGES: dict[str, tuple[Any, ...]] = {
         ("balance", f"account={ACCOUNT}", "996800", "1000000"),
     ),
     "spending of a key that never was": (
-        "INSERT INTO spending VALUES ('key', 'ghost', 'total', 0, 5, 0, 1)",
+        "INSERT INTO spending VALUES ('key', 'ghost', 'total', 0, 5, 0, 1, 0, 0)",
         ("spending of a key", "scope_id=ghost", "0", "5"),
     ),
     "held money without a hold": (
@@ -241,7 +243,7 @@ def test_what_was_pruned_is_not_missed(books: Commands) -> None:
 
 
 def test_findings_are_bounded(books: Commands) -> None:
-    rows = [f"('key', 'ghost-{number}', 'total', 0, 5, 0, 1)" for number in range(250)]
+    rows = [f"('key', 'ghost-{number}', 'total', 0, 5, 0, 1, 0, 0)" for number in range(250)]
     damage(books.url, f"INSERT INTO spending VALUES {', '.join(rows)}")
     report = books.json("doctor")
     assert len(report["findings"]) == 100

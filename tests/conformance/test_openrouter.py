@@ -154,6 +154,23 @@ def test_provider_preferences(client: OpenRouter) -> None:
     assert found.usage.prompt_tokens == 3
 
 
+def test_rerank(client: OpenRouter, managed: Server) -> None:
+    documents: Any = ["Berlin is in Germany.", {"text": "Paris is the capital of France."}]
+    found: Any = client.rerank.rerank(
+        model=MODEL, query="the capital of France", documents=documents, top_n=1, user="u", session_id="s",
+        provider={"only": ["builtin"]}, trace={"trace_id": "t"},
+    )  # fmt: skip
+    (best,) = found.results
+    assert (best.index, best.document.text) == (1, "Paris is the capital of France.")
+    assert 0.5 < best.relevance_score < 1
+    assert (found.model, found.provider, found.usage.search_units) == (MODEL, "Builtin", 1)
+    assert found.usage.cost == pytest.approx(found.usage.total_tokens * 5e-9)
+    with _client(managed) as another:
+        answer: Any = another.rerank.rerank(model=MODEL, query="a", documents=["b"])
+        kept: Any = another.generations.get_generation(id=answer.id)
+    assert kept.data.api_type == "rerank"
+
+
 def test_models(client: OpenRouter) -> None:
     listed: Any = client.models.list()
     assert [model.id for model in listed.result.data] == [MODEL]
@@ -203,6 +220,12 @@ _Call = Callable[[OpenRouter], object]
         (lambda c: c.embeddings.generate(model=MODEL, input=""), errors.BadRequestResponseError),
         (lambda c: c.embeddings.generate(model=MODEL, input=["a", ""]), errors.BadRequestResponseError),
         (lambda c: c.embeddings.generate(model=MODEL, input="a", dimensions=385), errors.BadRequestResponseError),
+        (lambda c: c.rerank.rerank(model=MODEL, query="", documents=["a"]), errors.BadRequestResponseError),
+        (
+            lambda c: c.rerank.rerank(model=MODEL, query="a", documents=[{"image": "https://x.example/y.png"}]),
+            errors.BadRequestResponseError,
+        ),
+        (lambda c: c.rerank.rerank(model="acme/none", query="a", documents=["a"]), errors.NotFoundResponseError),
         (lambda c: c.embeddings.generate(model=MODEL, input="a " * 9000), errors.BadRequestResponseError),
         (lambda c: c.embeddings.generate(model="openai/gpt-4", input="a"), errors.NotFoundResponseError),
         (

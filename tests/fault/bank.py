@@ -23,7 +23,7 @@ _AT = 1_767_225_600_000_000  # microseconds
 
 
 class Bank:
-    """Writes only before a server starts; reads at any time."""
+    """Writes what others write beside a server; reads at any time."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -56,6 +56,15 @@ class Bank:
     def disable(self, secret: str, *, disabled: bool = True) -> None:
         """As another process does it."""
         self._change(secret, disabled=disabled)
+
+    def add_key(self, secret: str, *, requests_per_minute: int) -> None:
+        """Another one."""
+        new = NewKey(
+            digest_of(secret), "sk-more", "more", "api", _AT, first.WORKSPACE, requests_per_minute=requests_per_minute
+        )
+        writer = Writer(self.database)
+        writer.submit(keys.create, new).result()
+        writer.close()
 
     def limit(self, secret: str, limit: int) -> None:
         """A key's limit, in pico-USD."""

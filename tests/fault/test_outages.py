@@ -217,7 +217,7 @@ def test_async_loses_nothing_of_an_unlimited_key_when_the_database_was_locked(tm
                 started = time.monotonic()
                 answer = server.embed("during")
                 assert answer.status == 200
-                assert time.monotonic() - started < 1.5
+                assert time.monotonic() - started < 3
                 names.add(answer.headers["x-generation-id"])
         assert len(names) > 20
         eventually(lambda: set(bank.costs()) == names, _BACK)

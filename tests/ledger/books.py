@@ -14,12 +14,15 @@ from embedrouter.accounts.keys import ApiKey, NewKey, digest_of, new_secret
 from embedrouter.accounts.ring import KeyRing
 from embedrouter.ledger import generations, holds
 from embedrouter.ledger.attempts import Attempt, attempts_json
+from embedrouter.ledger.claims import Amount
+from embedrouter.ledger.comparing import Finding
 from embedrouter.ledger.credits import ACCOUNT, Balance, Credit
 from embedrouter.ledger.credits import add as add_credit
 from embedrouter.ledger.credits import balance as balance_of
-from embedrouter.ledger.doctor import Finding, examine
+from embedrouter.ledger.doctor import examine
 from embedrouter.ledger.generations import Generation, Settlement
-from embedrouter.ledger.holds import Hold, Payer
+from embedrouter.ledger.holds import Hold
+from embedrouter.ledger.payer import Payer
 from embedrouter.periods import Period, start_of
 from embedrouter.settings import Durability
 from embedrouter.store import Batch, Database, Writer
@@ -133,7 +136,14 @@ class Books:
         self.do(write, None)
 
     def hold(
-        self, payer: Payer, amount: int, at: int = NOON, *, tokens: int = 1, again: bool = False, name: str = ""
+        self,
+        payer: Payer,
+        amount: int | Amount,
+        at: int = NOON,
+        *,
+        tokens: int = 1,
+        again: bool = False,
+        name: str = "",
     ) -> Hold:
         """A granted hold, or what refuses it raised."""
         granted: Hold = self.do(holds.hold, wanted(payer, amount, at, tokens=tokens, name=name), again=again)
@@ -142,9 +152,11 @@ class Books:
     def release(self, hold: Hold) -> None:
         self.do(holds.release, hold.id)
 
-    def settle(self, hold: Hold, cost: int | None = None, *, again: bool = False, status: int = 200) -> None:
-        """Settle a hold for its whole amount, or for `cost`."""
-        self.do(generations.settle, settlement(hold, cost, status=status), again=again)
+    def settle(
+        self, hold: Hold, cost: int | None = None, *, upstream: int = 0, again: bool = False, status: int = 200
+    ) -> None:
+        """Settle a hold for its whole amount, or for `cost`, and what own credentials paid for."""
+        self.do(generations.settle, settlement(hold, cost, upstream=upstream, status=status), again=again)
 
     def balance(self) -> Balance:
         return self.database.read_now(balance_of)
@@ -185,13 +197,14 @@ def opened(url: str, *, durability: Durability = "commit") -> Iterator[Books]:
         made.close()
 
 
-def wanted(payer: Payer, amount: int, at: int = NOON, *, tokens: int = 1, name: str = "") -> Hold:
+def wanted(payer: Payer, amount: int | Amount, at: int = NOON, *, tokens: int = 1, name: str = "") -> Hold:
     """A request for a hold."""
+    amount = amount if isinstance(amount, Amount) else Amount(amount)
     return Hold(name or f"gen-{secrets.token_hex(8)}", INSTANCE, payer, payer.claims(at), amount, tokens, at)
 
 
-def settlement(hold: Hold, cost: int | None = None, *, status: int = 200) -> Settlement:
-    """A generation that settles a hold for its whole amount, or for `cost`."""
+def settlement(hold: Hold, cost: int | None = None, *, upstream: int = 0, status: int = 200) -> Settlement:
+    """A generation that settles a hold for its whole amount, or for `cost`; upstream: what own credentials paid for."""
     attempt = Attempt("embedrouter", "embedrouter/cpu", "a-model", status, 1_000)
     made = Generation(
         id=hold.id,
@@ -211,8 +224,8 @@ def settlement(hold: Hold, cost: int | None = None, *, status: int = 200) -> Set
         cancelled=False,
         inputs=1,
         prompt_tokens=hold.tokens if status == 200 else 0,
-        cost_pico=hold.amount_pico if cost is None else cost,
-        is_byok=False,
+        cost_pico=hold.amount.pico if cost is None else cost,
+        is_byok=upstream > 0,
         latency_us=1_500,
         generation_us=1_000,
         attempts=attempts_json([attempt]),
@@ -223,5 +236,6 @@ def settlement(hold: Hold, cost: int | None = None, *, status: int = 200) -> Set
         session_id=None,
         request_id=None,
         cache_source_id=None,
+        upstream_pico=upstream,
     )
     return Settlement(made, hold.payer, hold)

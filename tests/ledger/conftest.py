@@ -3,6 +3,9 @@ from collections.abc import Iterator
 import pytest
 
 from ledger.books import Books
+from ledger.traffic import traffic
+
+__all__ = ["traffic"]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -14,10 +14,11 @@ from embedrouter.accounts import first, keys
 from embedrouter.accounts.keys import ApiKey, NewKey, digest_of, new_secret
 from embedrouter.ledger import analytics, generations
 from embedrouter.ledger.analytics import Found, Query
+from embedrouter.ledger.comparing import Finding
 from embedrouter.ledger.credits import ACCOUNT
-from embedrouter.ledger.doctor import Finding, examine
+from embedrouter.ledger.doctor import examine
 from embedrouter.ledger.generations import Generation, Settlement
-from embedrouter.ledger.holds import Payer
+from embedrouter.ledger.payer import Payer
 from embedrouter.store import Batch, Database, Writer
 from embedrouter.store.migrate import migrate
 from embedrouter.store.tables import metadata, users, workspaces

@@ -11,6 +11,7 @@ import pytest
 from embedrouter.errors import RateLimitExceededError, StoreUnavailableError
 from embedrouter.ledger import book, generations
 from embedrouter.ledger.book import Instance, Ledger, now
+from embedrouter.ledger.claims import Amount
 from embedrouter.ledger.generations import Settlement
 from embedrouter.store import Batch
 from ledger.books import NOON, Books, opened, settlement, wanted
@@ -45,7 +46,7 @@ def test_what_failed_while_the_database_was_away_is_written_with_the_next_sign_o
     payer = file_books.payer(file_books.key(), enforce=True)
 
     async def run() -> None:
-        held = [await ledger.hold(payer, f"gen-{number}", 10, 1, now()) for number in range(4)]
+        held = [await ledger.hold(payer, f"gen-{number}", Amount(10), 1, now()) for number in range(4)]
         with _locked(file_books):
             with pytest.raises(StoreUnavailableError):
                 await _settle(ledger, settlement(held[0]))
@@ -76,12 +77,11 @@ def test_a_hold_whose_answer_never_came_is_given_back(books: Books) -> None:
 
     async def run() -> None:
         stuck = books.writer.submit(_slow, 1.0)
-        started = time.monotonic()
         with pytest.raises(StoreUnavailableError):
-            await ledger.hold(payer, "gen-a", 10, 1, now())
+            await ledger.hold(payer, "gen-a", Amount(10), 1, now())
         with pytest.raises(StoreUnavailableError):  # and nobody else waits as long
             ledger.require_up()
-        assert time.monotonic() - started < 0.9
+        assert not stuck.done()
         await asyncio.to_thread(stuck.result)
         await asyncio.to_thread(ledger.beat)
 
@@ -99,7 +99,7 @@ def test_a_settlement_whose_answer_never_came_is_not_charged(books: Books) -> No
     payer = books.payer(books.key(), enforce=True)
 
     async def run() -> None:
-        hold = await ledger.hold(payer, "gen-a", 10, 1, now())
+        hold = await ledger.hold(payer, "gen-a", Amount(10), 1, now())
         stuck = books.writer.submit(_slow, 1.0)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(book, "_PATIENCE", 0.2)
@@ -123,7 +123,7 @@ def test_a_caller_that_goes_away_while_it_waits_for_a_hold_holds_nothing(books: 
 
     async def run() -> None:
         stuck = books.writer.submit(_slow, 0.2)
-        tasks = [asyncio.ensure_future(ledger.hold(payer, f"gen-{n}", 10, 1, now())) for n in range(20)]
+        tasks = [asyncio.ensure_future(ledger.hold(payer, f"gen-{n}", Amount(10), 1, now())) for n in range(20)]
         await asyncio.sleep(0.05)
         for task in tasks:
             task.cancel()
@@ -142,7 +142,7 @@ def test_a_caller_that_goes_away_while_it_is_settled_is_charged_once(books: Book
     payer = books.payer(books.key(), enforce=True)
 
     async def run() -> None:
-        hold = await ledger.hold(payer, "gen-a", 10, 1, now())
+        hold = await ledger.hold(payer, "gen-a", Amount(10), 1, now())
         task = asyncio.ensure_future(_settle(ledger, settlement(hold)))
         await asyncio.sleep(0)
         task.cancel()
@@ -245,7 +245,7 @@ def test_who_left_before_the_database_failed_leaves_no_trace_in_the_log(
     payer = file_books.payer(file_books.key(), enforce=True)
 
     async def run() -> None:
-        asking = asyncio.ensure_future(ledger.hold(payer, "gen-a", 10, 1, now()))
+        asking = asyncio.ensure_future(ledger.hold(payer, "gen-a", Amount(10), 1, now()))
         await asyncio.sleep(0.1)
         asking.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -11,6 +11,7 @@ from embedrouter.accounts.first import WORKSPACE
 from embedrouter.accounts.guardrails import Assigning, GuardrailChange, NewGuardrail, Rules
 from embedrouter.accounts.workspaces import BudgetChange
 from embedrouter.errors import InvalidRequestError, PermissionDeniedError
+from embedrouter.ledger.claims import Amount
 from embedrouter.ledger.generations import settle
 from embedrouter.money import PICO
 from embedrouter.periods import Period
@@ -69,7 +70,8 @@ def test_a_guardrails_budget_admits_also_what_is_asked_when_it_is_settled(books:
     late = settlement(hold._replace(id="late", payer=payer, claims=payer.claims(NOON)), 1)
     with pytest.raises(PermissionDeniedError, match="Guardrail lifetime budget"):
         books.do(
-            settle, late._replace(hold=None, asked=hold._replace(id="late", claims=payer.claims(NOON), amount_pico=1))
+            settle,
+            late._replace(hold=None, asked=hold._replace(id="late", claims=payer.claims(NOON), amount=Amount(1))),
         )
     assert books.spent("guardrail", id_) == (5, 0)
 

@@ -20,7 +20,8 @@ from embedrouter.errors import (
 from embedrouter.ledger import book, generations, holds
 from embedrouter.ledger.book import Instance, Ledger
 from embedrouter.ledger.credits import ACCOUNT
-from embedrouter.ledger.holds import Hold, Payer
+from embedrouter.ledger.holds import Hold
+from embedrouter.ledger.payer import Payer
 from embedrouter.money import MOST, PICO
 from embedrouter.periods import Period
 from ledger.books import INSTANCE, NOON, Books, opened, settlement, time_of, wanted
@@ -434,7 +435,7 @@ def test_whatever_happens_in_whatever_order_the_books_agree_and_no_limit_is_exce
         except OverloadedError:
             books.release(hold)
         else:
-            spent += 0 if free else hold.amount_pico
+            spent += 0 if free else hold.amount.pico
             if chance.random() < 0.3:
                 books.settle(hold, again=True)
 

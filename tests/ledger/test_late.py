@@ -9,8 +9,9 @@ import pytest
 from embedrouter.errors import EmbedRouterError, PaymentRequiredError, RateLimitExceededError
 from embedrouter.ledger import generations
 from embedrouter.ledger.book import Instance, Ledger, now
+from embedrouter.ledger.claims import Amount
 from embedrouter.ledger.generations import Settlement
-from embedrouter.ledger.holds import Payer
+from embedrouter.ledger.payer import Payer
 from ledger.books import NOON, Books, opened, settlement, wanted
 
 
@@ -88,7 +89,7 @@ def test_a_slow_request_is_held_against_the_rate_of_now_and_the_money_of_its_sta
     payer = books.payer(books.key(limit_pico=5, limit_reset="day", requests_per_minute=10))
     ledger = Ledger(books.database, books.writer, Instance("a", "host", 1, 0))
     yesterday = now() - 86_400_000_000
-    asked = ledger.wanted(payer, "gen-1", 1, 1, yesterday)
+    asked = ledger.wanted(payer, "gen-1", Amount(1), 1, yesterday)
     assert now() - asked.at < 60_000_000
     assert asked.claims == payer.claims(yesterday)
     assert asked.claims != payer.claims(now())

@@ -6,6 +6,7 @@ import pytest
 
 from embedrouter.errors import RateLimitExceededError
 from embedrouter.ledger import holds
+from embedrouter.ledger.payer import Payer
 from ledger.books import NOON, Books, wanted
 
 _SECOND = 1_000_000  # microseconds
@@ -45,7 +46,7 @@ def _tries(seed: int, limit: int) -> list[Try]:
     return made
 
 
-def _admitted(books: Books, asked: list[tuple[holds.Payer, Try]]) -> list[bool]:
+def _admitted(books: Books, asked: list[tuple[Payer, Try]]) -> list[bool]:
     found = []
     for payer, (at, tokens) in asked:
         error = books.writer.submit(holds.hold, wanted(payer, 0, at, tokens=tokens)).exception(60)

@@ -9,8 +9,10 @@ from sqlalchemy import insert
 from embedrouter.accounts import first, keys
 from embedrouter.accounts.first import WORKSPACE
 from embedrouter.accounts.keys import NewKey, digest_of
+from embedrouter.ledger.claims import Amount
 from embedrouter.ledger.generations import Generation, Settlement, settle
-from embedrouter.ledger.holds import Hold, Payer, hold
+from embedrouter.ledger.holds import Hold, hold
+from embedrouter.ledger.payer import Payer
 from embedrouter.ledger.spent import NOTHING, Budget, Spent, Sum, budgets_of, spent_by_keys, spent_by_workspace
 from embedrouter.store import Batch, Database, Writer
 from embedrouter.store.migrate import migrate
@@ -84,11 +86,11 @@ def test_held_money_is_gone_but_is_no_use_of_a_key(books: Books) -> None:
     wanted = NewKey(digest_of("x"), "x", "x", "api", 1, WORKSPACE, limit_pico=100, limit_reset="day")
     key = books.writer.submit(keys.create, wanted).result()
     payer = Payer(key.id, WORKSPACE, "main", key_limit="day")
-    books.writer.submit(hold, Hold("gen-h", "i", payer, payer.claims(_NOW), 30, 1, _NOW)).result()
+    books.writer.submit(hold, Hold("gen-h", "i", payer, payer.claims(_NOW), Amount(30), 1, _NOW)).result()
     spent = books.of(key.id)[key.id]
     assert spent == Spent(day=Sum(0, 30))
-    assert spent.left(100, "day") == 70
-    assert spent.left(20, "day") == 0
+    assert spent.left(100, "day", byok=False) == 70
+    assert spent.left(20, "day", byok=False) == 0
     assert spent.last_at is None
 
 
@@ -97,12 +99,12 @@ def test_budgets_come_shortest_first(books: Books) -> None:
         row = {"workspace_id": WORKSPACE, "period": period, "limit_pico": limit}
         books.writer.submit(_add_budget, row).result()
     found = books.database.read_now(lambda connection: budgets_of(connection, WORKSPACE))
-    assert found == [Budget("day", 1), Budget("month", 2), Budget("total", 0)]
+    assert found == [Budget("day", 1, False), Budget("month", 2, False), Budget("total", 0, False)]
 
 
 def test_nothing_is_left_of_nothing() -> None:
-    assert NOTHING.left(0, "total") == 0
-    assert NOTHING.left(5, "week") == 5
+    assert NOTHING.left(0, "total", byok=False) == 0
+    assert NOTHING.left(5, "week", byok=False) == 5
 
 
 def _add_budget(batch: Batch, rows: Sequence[dict[str, Any]]) -> Sequence[None]:

@@ -13,7 +13,7 @@ from embedrouter.accounts.first import WORKSPACE
 from embedrouter.errors import InvalidRequestError
 from embedrouter.ledger.analytics import Order, Query, Row
 from embedrouter.ledger.filters import Filter
-from embedrouter.ledger.generations import BUCKET, Generation
+from embedrouter.ledger.generations import Generation
 from embedrouter.ledger.measures import METRICS
 from embedrouter.ledger.zones import GRANULARITIES, Granularity, told, zone
 from embedrouter.store.tables import apps
@@ -27,7 +27,7 @@ _TIMES = [
     time_of(day)
     for day in ("2026-03-08", "2026-03-29", "2026-04-05", "2026-09-06", "2026-10-25", "2026-11-01", "2026-12-31")
 ]
-_QUARTER = BUCKET * SECOND
+_QUARTER = 900 * SECOND
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -121,7 +121,7 @@ def test_any_sum_equals_a_plain_one(books: Books) -> None:
         written.extend(rows)
         first = start - DAY
         end = first + (min(quarters, 31 * 96) if detailed else quarters) * _QUARTER
-        expected: dict[tuple[str, Any], list[int]] = defaultdict(lambda: [0] * 8)
+        expected: dict[tuple[str, Any], list[int]] = defaultdict(lambda: [0] * 9)
         latencies: dict[tuple[str, Any], list[int]] = defaultdict(list)
         for row in written:
             if first <= row.created_at < end:
@@ -129,7 +129,7 @@ def test_any_sum_equals_a_plain_one(books: Books) -> None:
                 latencies[key].append(row.latency_us)
                 for index, value in enumerate(
                     (1, row.status != 200, row.cache_source_id is not None, row.inputs, row.prompt_tokens,
-                     row.cost_pico, row.latency_us, row.generation_us)
+                     row.cost_pico, row.latency_us, row.generation_us, row.upstream_pico)
                 ):  # fmt: skip
                     expected[key][index] += value
         dimension = {"key_id": "api_key_id", "model_permaslug": "model", "workspace_id": "workspace"}[by]

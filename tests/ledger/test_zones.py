@@ -5,8 +5,8 @@ from zoneinfo import ZoneInfo, available_timezones
 import pytest
 
 from embedrouter.errors import InvalidRequestError
-from embedrouter.ledger.generations import BUCKET
 from embedrouter.ledger.zones import midnight, stretches, told, zone
+from embedrouter.periods import QUARTER
 
 _START = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())
 _END = int(datetime(2027, 3, 1, tzinfo=UTC).timestamp())
@@ -44,8 +44,8 @@ def test_sums_by_quarters_of_an_hour_are_exact_in_every_zone() -> None:
         assert found[-1].end == _END
         start = _START
         for stretch in found:
-            assert stretch.end % BUCKET == 0, name
-            assert stretch.offset % BUCKET == 0, name
+            assert stretch.end % QUARTER == 0, name
+            assert stretch.offset % QUARTER == 0, name
             for second in (start, stretch.end - 1, *(some.randrange(start, stretch.end) for _ in range(3))):
                 offset = datetime.fromtimestamp(second, known).utcoffset()
                 assert offset is not None

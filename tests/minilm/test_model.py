@@ -18,6 +18,7 @@ from embedrouter.errors import (
 )
 from embedrouter.minilm import MiniLM, cpu
 from embedrouter.minilm.engines.choose import choose
+from embedrouter.minilm.model import long_input_rule
 from embedrouter.minilm.weights import Weights
 from embedrouter.minilm.windows import LongInput, Vectors
 
@@ -275,6 +276,14 @@ def test_a_fingerprint_names_what_decides_a_vector(model_fp32: MiniLM) -> None:
     assert model_fp32.fingerprint() == "sha256:53aa51172d142c89;precision=float32;long-inputs=windows"
     prints = {model_fp32.fingerprint(rule) for rule in LongInput}
     assert len(prints) == len(LongInput)
+
+
+def test_a_fingerprint_tells_the_rule_for_long_inputs(model_fp32: MiniLM) -> None:
+    for rule in LongInput:
+        assert long_input_rule(model_fp32.fingerprint(rule)) is rule
+        assert LongInput.of(rule.truncate) is rule
+    for other in (None, "", "another model", "sha256:0;long-inputs=otherwise"):
+        assert long_input_rule(other) is LongInput.WINDOWS
 
 
 def test_int8_is_near_the_reference_and_named_in_the_fingerprint(weights: Weights) -> None:

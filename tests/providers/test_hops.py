@@ -1,7 +1,6 @@
 import pytest
 
-from embedrouter.providers.hops import HEADER, MAX_HOPS, hops_of, loop, marked, passed_on
-from embedrouter.providers.wire import WireRequest
+from embedrouter.providers.hops import MAX_HOPS, hops_of, loop, passed_on
 
 
 @pytest.mark.parametrize(
@@ -38,8 +37,3 @@ def test_a_chain_of_gateways_ends() -> None:
         header = passed_on(header, f"gateway-{served}")
         served += 1
     assert served == MAX_HOPS + 1
-
-
-def test_a_request_is_marked_beside_its_own_headers() -> None:
-    request = marked(WireRequest("POST", "https://a.example", {"A": "b"}, b""), "me")
-    assert request.headers == {"A": "b", HEADER: "me"}

@@ -1,7 +1,10 @@
 from collections.abc import Mapping, Sequence
 
+import msgspec
+import pytest
+
 from embedrouter.catalog.models import DataPolicy, Endpoint, Price, Provider
-from embedrouter.routing.candidates import Access, candidates
+from embedrouter.routing.candidates import Access, candidates, retains
 
 
 def endpoint(slug: str, *, needs_credential: bool = True, credential_id: str | None = None) -> Endpoint:
@@ -55,3 +58,45 @@ def test_a_private_endpoint_takes_its_own_credential_and_no_other() -> None:
 
 def test_a_secret_is_not_shown() -> None:
     assert "secret-o" not in repr(OWN) + str(candidates([endpoint("a")], lambda _: [OWN]))
+
+
+KEEPING = DataPolicy(retains_prompts=True, trains_on_prompts=False)
+FORGETS, KEEPS = Access("forgets", "secret-f", zdr=True), Access("keeps", "secret-k", zdr=False)
+
+
+@pytest.mark.parametrize(
+    ("retained", "accesses", "asked"),
+    [
+        (True, [OWN, FORGETS, KEEPS, INSTALLED], ["forgets"]),
+        (False, [OWN, FORGETS, KEEPS, INSTALLED], ["own", "forgets", "environment"]),
+        (True, [OWN, INSTALLED], []),
+        (False, [KEEPS], []),
+        (False, [KEEPS._replace(only=True), INSTALLED], []),
+    ],
+)
+def test_without_retention_only_credentials_are_used_that_declare_none_or_the_endpoint_does(
+    *, retained: bool, accesses: list[Access], asked: list[str]
+) -> None:
+    one = endpoint("a")
+    if retained:
+        one = msgspec.structs.replace(one, data_policy=KEEPING)
+    found = candidates([one], lambda _: accesses, zdr=True)
+    assert [way.access.id for way in found if way.access] == asked
+    assert retains(one, accesses) is (not asked)
+    assert len(candidates([one], lambda _: accesses)) >= len(found)
+
+
+def test_a_private_endpoint_that_keeps_prompts_does_so_whatever_its_credential_declares() -> None:
+    private = msgspec.structs.replace(endpoint("a", credential_id="forgets"), private_to="w", data_policy=KEEPING)
+    assert retains(private, [FORGETS])
+    assert candidates([private], lambda _: [FORGETS], zdr=True) == []
+    forgetting = msgspec.structs.replace(endpoint("a", credential_id="keeps"), private_to="w")
+    assert retains(forgetting, [KEEPS])
+
+
+def test_who_needs_no_credential_keeps_what_the_catalog_says() -> None:
+    free = endpoint("a", needs_credential=False)
+    assert not retains(free, [])
+    assert not retains(free, [KEEPS])
+    assert candidates([free], lambda _: [KEEPS], zdr=True) == [(free, None)]
+    assert retains(msgspec.structs.replace(free, data_policy=KEEPING), [])

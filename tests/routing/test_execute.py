@@ -144,8 +144,8 @@ def test_what_is_right_all_the_same_is_taken(policy: str) -> None:
 def test_one_that_is_silent_is_left_at_its_deadline() -> None:
     way = Way("silent", "ok")
     started = time.monotonic()
-    right(way.ask(attempt=0.3))
-    assert time.monotonic() - started < 3
+    right(way.ask(attempt=1.0))
+    assert time.monotonic() - started < 5
     assert way.statuses == [("p0", 504), ("p1", 200)]
 
 
@@ -210,7 +210,7 @@ def test_a_long_retry_after_is_told() -> None:
 
 def test_a_timeout_is_not_repeated() -> None:
     way = Way("silent")
-    refused(way, ProviderTimeoutError, attempt=0.2)
+    refused(way, ProviderTimeoutError, attempt=1.0)  # time enough to connect on a loaded machine
     assert way.upstreams[0].requests == 1
 
 

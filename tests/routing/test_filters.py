@@ -1,10 +1,11 @@
 from typing import Any
 
+import msgspec
 import pytest
 
 from catalog.models import endpoint, model
 from embedrouter.catalog.constraints import Constraints
-from embedrouter.catalog.models import DataPolicy
+from embedrouter.catalog.models import DataPolicy, Provider
 from embedrouter.errors import (
     ContextLengthExceededError,
     InvalidRequestError,
@@ -276,6 +277,16 @@ def test_a_slug_that_names_nobody_is_told_with_the_nearest_one(preferences: dict
 def test_an_unknown_slug_beside_a_known_one_just_matches_nothing() -> None:
     assert tags(planned(_MODEL, {"order": ["gama", "gamma"]}))[0] == "gamma"
     assert tags(planned(_MODEL, {"only": ["gama", "gamma"]})) == ["gamma"]
+
+
+@pytest.mark.parametrize("slug", ["zeta", "zeta/turbo", "ZETA"])
+def test_a_provider_that_lacks_but_a_credential_says_so(slug: str) -> None:
+    zeta = Provider(slug="zeta", name="Zeta", credential_env="ZETA_KEY")
+    some = msgspec.structs.replace(_MODEL, waiting=(zeta,))
+    with pytest.raises(NotFoundError, match=r"provider\.only: Zeta has no credential here; set ZETA_KEY"):
+        planned(some, {"only": [slug]})
+    with pytest.raises(NotFoundError, match="does not serve it"):
+        planned(some, {"only": ["eta"]})
 
 
 def test_absurdly_long_slugs_are_not_repeated() -> None:

@@ -1,15 +1,12 @@
-"""Which of a provider's credentials is used."""
+"""Which of a provider's credentials are not to be used for a while."""
 
 from typing import get_args
 
 import pytest
 
 from embedrouter.providers.wire import Failure
-from embedrouter.routing.credentials import Credential, in_turn
 from embedrouter.routing.health import Health, Outcome
 from routing.clock import Clock
-
-_FIRST, _SECOND, _LAST = Credential("c1", sort_order=1), Credential("c2", sort_order=2), Credential("c0", True, 0)
 
 
 @pytest.fixture
@@ -24,15 +21,6 @@ def health(clock: Clock) -> Health:
 
 def _used(health: Health, credential: str, failure: Failure | None, retry_after: float | None = None) -> None:
     health.record_credential(credential, Outcome(failure, 0.1, 10, retry_after))
-
-
-def _turn(health: Health) -> list[str]:
-    found = in_turn([_LAST, _SECOND, _FIRST], health.credential_ready, health.credential_limited_at)
-    return [one.id for one in found]
-
-
-def test_they_go_by_their_order_and_fallbacks_go_last(health: Health) -> None:
-    assert _turn(health) == ["c1", "c2", "c0"]
 
 
 @pytest.mark.parametrize("failure", get_args(Failure))
@@ -59,18 +47,13 @@ def test_a_refused_one_pauses_for_ten_minutes_and_longer_each_time(
     assert health.credential_pause("c1") == 600
 
 
-def test_a_limited_one_waits_for_its_retry_after_and_then_stands_behind_the_others(
-    health: Health, clock: Clock
-) -> None:
+def test_a_limited_one_waits_for_its_retry_after(health: Health, clock: Clock) -> None:
     _used(health, "c1", "rate_limited", 20)
-    assert _turn(health) == ["c2", "c0"]
-    clock.pass_(20)
-    assert _turn(health) == ["c2", "c1", "c0"]
-    _used(health, "c2", "rate_limited", 1)
+    assert (health.credential_pause("c1"), health.credential_ready("c2")) == (20, True)
+    clock.pass_(19)
+    assert not health.credential_ready("c1")
     clock.pass_(1)
-    assert _turn(health) == ["c1", "c2", "c0"]
-    clock.pass_(600)
-    assert _turn(health) == ["c1", "c2", "c0"]
+    assert health.credential_ready("c1")
 
 
 def test_a_limited_one_without_a_time_waits_longer_each_time(health: Health, clock: Clock) -> None:

@@ -5,10 +5,11 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from embedrouter.ledger.scales import GROWTH
 from embedrouter.providers.wire import Failure
 from embedrouter.routing.facts import Facts, Tier
 from embedrouter.routing.health import Health
-from embedrouter.routing.windows import GROWTH, Minute
+from embedrouter.routing.windows import Minute
 from routing.clock import NOON, A, Clock, seen
 
 _COUNTED = {"unauthorized", "payment", "not_found", "server", "overloaded", "timeout", "invalid_answer"}

@@ -308,8 +308,10 @@ def _be_opened(server: Watched, made: dict[str, tuple[str, set[str]]], person: B
 def _read_pages(server: Watched, key: str) -> None:
     """What is open to everybody, by a client that sends its key everywhere."""
     for path, status in (
-        ("/metrics", 200), ("/openapi.json", 200), ("/docs", 200), ("/docs/start.js", 200), ("/ready", 200),
-        ("/health", 200), ("/login", 200), ("/setup", 404), ("/account", 303), ("/assets/style.css", 200),
+        ("/metrics", 200), ("/openapi.json", 200), ("/docs", 200), ("/ready", 200),
+        ("/docs/api.md", 200), ("/docs?q=key", 200), ("/docs/reference/createKeys", 200), ("/llms-full.txt", 200),
+        ("/health", 200), ("/login", 200), ("/setup", 404), ("/account", 303),
+        ("/", 200), ("/search.json", 200), ("/assets/nothing", 404),
         ("/api/v1/models", 200), ("/api/v1/models?limit=x", 400), ("/api/v1/keys", 403), (EMBEDDINGS, 405),
     ):  # fmt: skip
         server.telling = "page" if status == 200 else "answer"

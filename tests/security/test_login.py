@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from embedrouter.api.session import internal_routes
-from embedrouter.web.account import web_routes
+from embedrouter.web.routes import web_routes
 from security.people import PASSWORD, Browser, office, setup_token
 from server import EMBEDDINGS, MODEL, Answer, Server, serving
 
 _COOKIE = "embedrouter_session"
-_ACCESS = {
+# Those of a model's page.
+_TABS = ("", "/providers", "/performance", "/pricing", "/apps", "/activity", "/uptime", "/api")
+ACCESS = {
     ("POST", "/api/internal/session"): "public",
     ("GET", "/api/internal/session"): "session",
     ("DELETE", "/api/internal/session"): "session",
@@ -27,6 +29,9 @@ _ACCESS = {
     ("DELETE", "/api/internal/users/{id}"): "admin",
     ("POST", "/api/internal/invites"): "admin",
     ("POST", "/api/internal/setup"): "public",
+    ("POST", "/api/internal/embeddings"): "session",
+    ("GET", "/api/internal/batches/{id}/results"): "session",
+    ("POST", "/api/internal/tokens"): "session",
     ("GET", "/login"): "public",
     ("POST", "/login"): "public",
     ("POST", "/logout"): "public",
@@ -38,7 +43,90 @@ _ACCESS = {
     ("POST", "/account/sessions/{id}"): "session",
     ("POST", "/account/invites"): "admin",
     ("POST", "/account/users/{id}"): "admin",
-    ("GET", "/assets/style.css"): "public",
+    ("GET", "/assets/{id}"): "public",
+    ("GET", "/"): "public",
+    ("GET", "/search.json"): "public",
+    ("GET", "/rankings"): "public",
+    ("GET", "/apps"): "public",
+    ("GET", "/providers"): "public",
+    ("GET", "/providers/{id}"): "public",
+    ("GET", "/pricing"): "public",
+    ("GET", "/status"): "public",
+    ("GET", "/status.json"): "public",
+    ("POST", "/theme"): "public",
+    ("GET", "/models"): "public",
+    ("GET", "/models/{id}/{id}"): "public",
+    **{("GET", f"/{{id}}/{{id}}{tab}"): "public" for tab in _TABS},
+    ("GET", "/reset"): "public",
+    ("POST", "/reset"): "public",
+    ("GET", "/dashboard/credentials"): "session",
+    ("POST", "/dashboard/credentials"): "admin",
+    ("GET", "/dashboard/credentials/{id}"): "admin",
+    ("POST", "/dashboard/credentials/{id}"): "admin",
+    ("POST", "/dashboard/credentials/{id}/do"): "admin",
+    ("GET", "/dashboard/credentials/{id}/delete"): "admin",
+    ("POST", "/dashboard/credentials/{id}/delete"): "admin",
+    ("POST", "/dashboard/credentials/endpoints"): "admin",
+    ("GET", "/dashboard/credentials/endpoints/{id}"): "admin",
+    ("POST", "/dashboard/credentials/endpoints/{id}"): "admin",
+    ("GET", "/dashboard/credentials/endpoints/{id}/delete"): "admin",
+    ("POST", "/dashboard/credentials/endpoints/{id}/delete"): "admin",
+    ("GET", "/dashboard/routing"): "session",
+    ("POST", "/dashboard/routing"): "admin",
+    ("POST", "/dashboard/routing/budgets"): "admin",
+    ("POST", "/dashboard/routing/presets"): "admin",
+    ("GET", "/dashboard/routing/presets/{id}"): "session",
+    ("GET", "/dashboard/routing/presets/{id}/delete"): "admin",
+    ("POST", "/dashboard/routing/presets/{id}/delete"): "admin",
+    ("POST", "/dashboard/routing/guardrails"): "admin",
+    ("GET", "/dashboard/routing/guardrails/{id}"): "session",
+    ("POST", "/dashboard/routing/guardrails/{id}"): "admin",
+    ("POST", "/dashboard/routing/guardrails/{id}/keys"): "admin",
+    ("GET", "/dashboard/routing/guardrails/{id}/delete"): "admin",
+    ("POST", "/dashboard/routing/guardrails/{id}/delete"): "admin",
+    ("GET", "/dashboard/members"): "session",
+    ("GET", "/dashboard/settings"): "session",
+    ("POST", "/dashboard/settings"): "admin",
+    ("GET", "/dashboard/users"): "admin",
+    ("POST", "/dashboard/users"): "admin",
+    ("GET", "/dashboard/users/{id}"): "admin",
+    ("POST", "/dashboard/users/{id}"): "admin",
+    ("GET", "/dashboard/users/{id}/delete"): "admin",
+    ("POST", "/dashboard/users/{id}/delete"): "admin",
+    ("GET", "/dashboard/system"): "admin",
+    ("POST", "/dashboard/system/doctor"): "admin",
+    ("GET", "/dashboard/catalog"): "admin",
+    ("GET", "/dashboard/catalog/edit"): "admin",
+    ("POST", "/dashboard/catalog/edit"): "admin",
+    ("GET", "/dashboard/catalog/remove"): "admin",
+    ("POST", "/dashboard/catalog/remove"): "admin",
+    ("GET", "/dashboard/incidents"): "admin",
+    ("GET", "/dashboard"): "session",
+    ("GET", "/dashboard/keys"): "session",
+    ("GET", "/dashboard/keys/new"): "session",
+    ("POST", "/dashboard/keys"): "session",
+    ("GET", "/dashboard/keys/{id}"): "session",
+    ("POST", "/dashboard/keys/{id}"): "session",
+    ("POST", "/dashboard/keys/{id}/state"): "session",
+    ("GET", "/dashboard/credits"): "session",
+    ("POST", "/dashboard/credits"): "admin",
+    ("GET", "/dashboard/activity"): "session",
+    ("GET", "/dashboard/activity.csv"): "session",
+    ("GET", "/dashboard/logs"): "session",
+    ("GET", "/dashboard/logs/{id}"): "session",
+    ("GET", "/dashboard/batches"): "session",
+    ("GET", "/dashboard/batches/{id}"): "session",
+    ("POST", "/dashboard/batches/{id}/cancel"): "session",
+    ("GET", "/dashboard/batches/{id}/delete"): "session",
+    ("POST", "/dashboard/batches/{id}/delete"): "session",
+    ("GET", "/playground"): "public",
+    ("POST", "/playground"): "public",
+    ("GET", "/docs"): "public",
+    ("GET", "/docs/{id}"): "public",
+    ("GET", "/docs/reference"): "public",
+    ("GET", "/docs/reference/{id}"): "public",
+    ("GET", "/llms.txt"): "public",
+    ("GET", "/llms-full.txt"): "public",
 }
 
 
@@ -131,10 +219,10 @@ def test_25_every_route_has_its_rule() -> None:
                 for method in handler.http_methods - {"OPTIONS"}:
                     path = re.sub(r"\{[^}]*\}", "{id}", route.path)
                     found[str(method), path] = handler.opt.get("access")
-    assert found == _ACCESS
+    assert found == ACCESS
 
 
-@pytest.mark.parametrize(("method", "path"), [key for key, access in _ACCESS.items() if access != "public"], ids=str)
+@pytest.mark.parametrize(("method", "path"), [key for key, access in ACCESS.items() if access != "public"], ids=str)
 def test_25_who_is_not_signed_in_gets_nowhere(admin: Browser, method: str, path: str) -> None:
     for cookies in ({}, {_COOKIE: "x" * 43}, {_COOKIE: ""}, {_COOKIE: admin.server.key}):
         nobody = Browser(admin.server)
@@ -143,11 +231,12 @@ def test_25_who_is_not_signed_in_gets_nowhere(admin: Browser, method: str, path:
         if path.startswith("/api/"):
             answer.error(401, "authentication")
         else:
-            assert (answer.status, answer.headers["location"]) == (303, "/login?next=/account")
+            target = path.replace("{id}", "user_x") if method == "GET" else "/dashboard"
+            assert (answer.status, answer.headers["location"]) == (303, f"/login?next={target}")
 
 
 def test_25_members_do_nothing_of_administrators(admin: Browser, member: Browser) -> None:
-    for (method, path), access in _ACCESS.items():
+    for (method, path), access in ACCESS.items():
         if access == "admin":
             answer = member.send(method, path.replace("{id}", admin.user["id"]), b"{}")
             assert answer.status == 403, (method, path)
@@ -307,7 +396,7 @@ def test_27_no_token_is_in_any_answer_or_log(admin: Browser, member: Browser) ->
 def _set_up(server: Server) -> Browser:
     person = Browser(server)
     answer = person.form("/setup", token=setup_token(server) or "", email=person.email, password=PASSWORD)
-    assert (answer.status, answer.headers.get("location")) == (303, "/account")
+    assert (answer.status, answer.headers.get("location")) == (303, "/dashboard")
     return person
 
 

@@ -61,7 +61,9 @@ def test_20_21_every_wrong_key_is_refused_alike(canary: Server) -> None:
     answers = [canary.request("POST", EMBEDDINGS, _BODY, sent, key=key) for key in wrong for sent in ({}, cached)]
     assert {answer.status for answer in answers} == {401}
     assert len({answer.body for answer in answers}) == 1
-    assert {frozenset(answer.headers) for answer in answers} == {frozenset(answers[0].headers)}
+    # Whether the connection is closed depends on whether the body had come when the key was refused.
+    names = {frozenset(answer.headers) - {"connection"} for answer in answers}
+    assert len(names) == 1
 
 
 @pytest.mark.parametrize("name", ["api_key", "key", "access_token", "authorization", "token"])

@@ -90,7 +90,7 @@ def test_slow_readers_do_not_keep_the_keeper_waiting(database_url: str) -> None:
     entered.wait(_PATIENCE)
     started = time.monotonic()
     assert opened.read_now(count) == 0
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 5.0
     ends.set()
     for thread in threads:
         thread.join(_PATIENCE)

@@ -225,7 +225,7 @@ def test_a_table_can_be_made_anew_without_its_references_being_deleted(tmp_path:
     with opened(url) as database:
         migrate(database)
         with database.write_engine.begin() as connection:
-            connection.execute(text("INSERT INTO workspaces VALUES ('w', 'W', 'w', 1, '{}', 0, 0)"))
+            connection.execute(text("INSERT INTO workspaces VALUES ('w', 'W', 'w', 1, '{}', 0, 0, 0)"))
             connection.execute(text("INSERT INTO budgets VALUES ('w', 'day', 1)"))
         migrate(database, steps(tmp_path, rename.replace('"workspaces"', '"workspaces", recreate="always"')))
         assert database.read_now(lambda one: one.execute(text("SELECT count(*) FROM budgets")).scalar_one()) == 1

@@ -5,9 +5,9 @@ from typing import NamedTuple
 from embedrouter.accounts.keys import ApiKey
 from embedrouter.accounts.ring import KeyRing
 from embedrouter.catalog.constraints import FREE, Constraints
-from embedrouter.errors import AuthenticationError, PermissionDeniedError
+from embedrouter.errors import AuthenticationError, OverloadedError, PermissionDeniedError
 from embedrouter.ledger.credits import ACCOUNT
-from embedrouter.ledger.holds import Payer
+from embedrouter.ledger.payer import Payer
 from embedrouter.settings import Billing
 
 
@@ -44,6 +44,20 @@ class Gatekeeper:
             raise AuthenticationError("The API key is not valid")
         if not key.usable(at):
             raise AuthenticationError(f"The API key is {'disabled' if key.disabled else 'expired'}")
+        return self.admit_key(key)
+
+    def admit_again(self, key_id: int, at: int) -> Caller:
+        """Who asked before, maybe elsewhere, with the rules of now. Raises AuthenticationError, OverloadedError."""
+        key = self._ring.get(key_id)
+        if key is None:
+            raise OverloadedError("The API key is not known here yet", retry_after=1)
+        if not key.usable(at):
+            how = "deleted" if key.deleted_at else "disabled" if key.disabled else "expired"
+            raise AuthenticationError(f"The API key is {how} by now")
+        return self.admit_key(key)
+
+    def admit_key(self, key: ApiKey) -> Caller:
+        """The same for a usable key that is known already. Raises OverloadedError."""
         workspace, terms = self._ring.workspace(key), self._ring.terms(key)
         payer = Payer(
             key_id=key.id,

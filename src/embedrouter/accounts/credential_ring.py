@@ -64,6 +64,10 @@ class CredentialRing:
         known = (*self._by_provider.values(), *self._shared.values())
         return next((one for group in known for one in group if one.id == id_), None)
 
+    def shared(self, slug: str) -> Credential | None:
+        """The operator's own for a provider."""
+        return next(iter(self._shared.get(slug, ())), None)
+
     def has(self, slug: str) -> bool:
         """Whether anybody has a credential for a provider that is not disabled."""
         return slug in self._shared or any(not one.disabled for one in self._by_provider.get(slug, ()))

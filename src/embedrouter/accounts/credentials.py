@@ -11,10 +11,11 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 from sqlalchemy import Connection, RowMapping, Select, delete, func, insert, select, update
 
+from embedrouter.accounts import marks
 from embedrouter.accounts.sealing import Sealer, Secret, Subject, key_id
 from embedrouter.errors import EmbedRouterError, InvalidRequestError, NotFoundError
 from embedrouter.store import Batch
-from embedrouter.store.tables import api_keys, credentials, marks, workspaces
+from embedrouter.store.tables import api_keys, credentials, workspaces
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,14 @@ class CredentialChange(NamedTuple):
     secret: Secret | None = None
 
 
+class Move(NamedTuple):
+    """One place earlier or later among its provider's."""
+
+    id: str
+    earlier: bool
+    at: int
+
+
 class CredentialFilter(NamedTuple):
     """Which to list."""
 
@@ -123,6 +132,11 @@ def change(batch: Batch, changes: Sequence[CredentialChange]) -> Sequence[Stored
     return [_change(batch, one) for one in changes]
 
 
+def move(batch: Batch, moves: Sequence[Move]) -> Sequence[Exception | None]:
+    """The writer's handler: changes the order in which a provider's are tried."""
+    return [_move(batch, one) for one in moves]
+
+
 def remove(batch: Batch, ids: Sequence[str]) -> Sequence[Exception | None]:
     """The writer's handler: the row goes, with what is sealed in it."""
     return [_remove(batch, one) for one in ids]
@@ -163,8 +177,7 @@ def snapshot(connection: Connection) -> Snapshot:
 
 def revision(connection: Connection) -> int:
     """Grows with every change."""
-    query = select(func.coalesce(func.max(marks.c.value), 0)).where(marks.c.name == REVISION)
-    return int(connection.execute(query).scalar_one())
+    return marks.value(connection, REVISION)
 
 
 def total(connection: Connection) -> int:
@@ -234,6 +247,23 @@ def _change(batch: Batch, wanted: CredentialChange) -> StoredCredential | Except
     changed = connection.execute(query.returning(credentials)).mappings().one()
     _changed(batch)
     return _stored(changed)
+
+
+def _move(batch: Batch, wanted: Move) -> Exception | None:
+    connection = batch.connection
+    try:
+        provider = find(connection, wanted.id).provider
+    except NotFoundError as error:
+        return error
+    query = select(credentials.c.id).where(credentials.c.provider == provider)
+    order = list(connection.execute(query.order_by(credentials.c.sort_order, credentials.c.id)).scalars())
+    place = order.index(wanted.id)
+    order.insert(max(0, place - 1) if wanted.earlier else place + 1, order.pop(place))
+    for number, id_ in enumerate(order):
+        same = (credentials.c.id == id_) & (credentials.c.sort_order != number)
+        connection.execute(update(credentials).where(same).values(sort_order=number, updated_at=wanted.at))
+    _changed(batch)
+    return None
 
 
 def _remove(batch: Batch, id_: str) -> Exception | None:
@@ -311,7 +341,4 @@ def _told(error: EmbedRouterError) -> EmbedRouterError:
 
 
 def _changed(batch: Batch) -> None:
-    added = batch.database.insert(marks).values(name=REVISION, value=1)
-    batch.connection.execute(
-        added.on_conflict_do_update(index_elements=[marks.c.name], set_={"value": marks.c.value + 1})
-    )
+    marks.grow(batch, REVISION)

@@ -37,7 +37,6 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     enable_free_model_publication: bool | None = None
     enable_free_model_training: bool | None = None
     enable_paid_model_training: bool | None = None
-    include_byok_in_budgets: bool = False
 
 
 class Guardrail(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +47,7 @@ class Guardrail(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     limit_pico: int | None
     limit_reset: Period | None  # None: the limit is for ever
+    include_byok_in_budgets: bool  # whether what own credentials pay for counts in its limit
     rules: Rules
     created_at: int
     updated_at: int
@@ -63,6 +63,7 @@ class NewGuardrail(NamedTuple):
     limit_reset: Period | None
     rules: Rules
     at: int
+    include_byok_in_budgets: bool = False
 
 
 class GuardrailChange(NamedTuple):
@@ -70,7 +71,7 @@ class GuardrailChange(NamedTuple):
 
     id: str
     at: int
-    columns: Mapping[str, Any]  # name, limit_pico, limit_reset
+    columns: Mapping[str, Any]  # name, limit_pico, limit_reset, include_byok_in_budgets
     rules: Mapping[str, Any]  # fields of `Rules`
 
 
@@ -325,6 +326,7 @@ def _guardrail(row: Row[Any]) -> Guardrail:
         name=row.name,
         limit_pico=row.limit_pico,
         limit_reset=row.limit_reset,
+        include_byok_in_budgets=row.include_byok_in_budgets,
         rules=_RULES.decode(row.body),
         created_at=row.created_at,
         updated_at=row.updated_at,

@@ -1,7 +1,7 @@
 """One-time links: the first administrator's, printed at start, and invitations that administrators hand out."""
 
 from collections.abc import Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -62,7 +62,7 @@ def prune(batch: Batch, times: Sequence[int]) -> Sequence[int]:
 def find(connection: Connection, token: str, at: int) -> Invite | None:
     """What a link is good for at the time `at`; None for one that is wrong, used, voided or expired."""
     query = select(invites.c.role, invites.c.purpose, invites.c.expires_at).where(
-        invites.c.token_hash == digest_of(token), invites.c.expires_at > at
+        invites.c.token_hash == digest_of(token), invites.c.expires_at > at, invites.c.purpose.in_(get_args(Purpose))
     )
     row = connection.execute(query).one_or_none()
     if row is None or (row.purpose == "setup" and users.admins(connection)):

@@ -7,22 +7,23 @@ processes find it.
 
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
+from embedrouter.accounts import marks
 from embedrouter.errors import ConflictError, InvalidRequestError, NotFoundError
 from embedrouter.periods import Period
 from embedrouter.store import Batch
-from embedrouter.store.tables import api_keys, marks, users, workspaces
+from embedrouter.store.tables import api_keys, users, workspaces
 
 PREFIX: Final = "sk-er-v1-"
 SHORTEST: Final = 16  # characters of a key that an operator chooses
 REVISION: Final = "keys_revision"  # in `marks`
 
-Source = Literal["api", "cli", "page", "environment", "first"]
+Source = Literal["api", "cli", "page", "environment", "first", "playground"]
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,6 +151,18 @@ def list_keys(connection: Connection, wanted: KeyFilter) -> list[ApiKey]:
     return [ApiKey(**row) for row in connection.execute(query).mappings()]
 
 
+def hashes_of(connection: Connection, ids: Collection[int]) -> dict[int, str]:
+    """By number, of keys that are not deleted. ids: few."""
+    query = select(api_keys.c.id, api_keys.c.hash).where(api_keys.c.id.in_(ids), api_keys.c.deleted_at.is_(None))
+    return {row.id: row.hash for row in connection.execute(query)}
+
+
+def keys_of(connection: Connection, ids: Collection[int]) -> dict[int, ApiKey]:
+    """By number, those that are not deleted. ids: few."""
+    query = select(api_keys).where(api_keys.c.id.in_(ids), api_keys.c.deleted_at.is_(None))
+    return {row["id"]: ApiKey(**row) for row in connection.execute(query).mappings()}
+
+
 def find_by_prefix(connection: Connection, prefix: str) -> ApiKey:
     """One key by its hash or the first 8 hex digits of it or more. Raises NotFoundError, InvalidRequestError."""
     wanted = prefix.lower()
@@ -188,7 +201,7 @@ def _create(batch: Batch, wanted: NewKey) -> ApiKey | Exception:
     del values["digest"], values["at"]
     row = connection.execute(
         insert(api_keys)
-        .values(**values, hash=hash_, disabled=False, created_at=wanted.at, revision=_next_revision(batch))
+        .values(**values, hash=hash_, disabled=False, created_at=wanted.at, revision=marks.grow(batch, REVISION))
         .returning(api_keys)
     ).mappings()
     return ApiKey(**row.one())
@@ -203,7 +216,7 @@ def _change(batch: Batch, wanted: KeyChange) -> ApiKey | Exception:
     if wanted.owner_id is not None:
         query = query.where(api_keys.c.owner_id == wanted.owner_id)
     row = batch.connection.execute(
-        query.values(**wanted.values, updated_at=wanted.at, revision=_next_revision(batch)).returning(api_keys)
+        query.values(**wanted.values, updated_at=wanted.at, revision=marks.grow(batch, REVISION)).returning(api_keys)
     ).mappings().one_or_none()  # fmt: skip
     if row is None and batch.again and "deleted_at" in wanted.values:  # the first try deleted it
         done = select(api_keys).where(
@@ -213,19 +226,3 @@ def _change(batch: Batch, wanted: KeyChange) -> ApiKey | Exception:
     if row is None:
         return NotFoundError("no API key has this hash", metadata={"field": "hash"})
     return ApiKey(**row)
-
-
-def _next_revision(batch: Batch) -> int:
-    """Taken under the row's lock until the commit, so that revisions become visible in their order."""
-    added = batch.database.insert(marks).values(name=REVISION, value=1)
-    grown = added.on_conflict_do_update(index_elements=[marks.c.name], set_={"value": marks.c.value + 1})
-    return int(batch.connection.execute(grown.returning(marks.c.value)).scalar_one())
-
-
-def newest_revision(connection: Connection) -> int:
-    """Of all keys."""
-    return int(
-        connection.execute(
-            select(func.coalesce(func.max(marks.c.value), 0)).where(marks.c.name == REVISION)
-        ).scalar_one()
-    )

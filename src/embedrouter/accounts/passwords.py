@@ -5,6 +5,7 @@ import threading
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Final, NamedTuple, ParamSpec, TypeVar
 
 from argon2 import PasswordHasher
@@ -44,7 +45,6 @@ class Passwords:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="embedrouter-password")
         self._lock = threading.Lock()
         self._taken = 0
-        self._nobodys = self._hasher.hash("nobody's password", salt=_SALT)
         self.checks = 0  # passwords looked at, of nobody's included
 
     def hashed(self, password: str) -> str:
@@ -65,13 +65,19 @@ class Passwords:
 
     def _check(self, stored: str | None, password: str) -> Checked:
         self.checks += 1
+        nobodys = self._nobodys  # also where it is not needed: who makes it tells nobody who exists
         try:
-            self._hasher.verify(stored or self._nobodys, normal(password))
+            self._hasher.verify(stored or nobodys, normal(password))
         except (VerificationError, InvalidHashError, UnicodeEncodeError):
             return Checked(False, None)
         if stored is None or not self._hasher.check_needs_rehash(stored):
             return Checked(stored is not None, None)
         return Checked(True, self._hasher.hash(normal(password)))
+
+    @cached_property
+    def _nobodys(self) -> str:
+        """What is checked where nothing is stored. Made with the first check, as it takes as long."""
+        return self._hasher.hash("nobody's password", salt=_SALT)
 
     async def _in_thread(self, work: Callable[Parameters, T], *given: Parameters.args, **named: Parameters.kwargs) -> T:
         with self._lock:

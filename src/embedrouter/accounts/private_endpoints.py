@@ -9,11 +9,12 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
 
+from embedrouter.accounts import marks
 from embedrouter.accounts.credentials import Region
 from embedrouter.errors import ConflictError, InvalidRequestError, NotFoundError, UnprocessableError
 from embedrouter.periods import DAY, SECOND
 from embedrouter.store import Batch
-from embedrouter.store.tables import credentials, marks, private_endpoints, workspaces
+from embedrouter.store.tables import credentials, private_endpoints, workspaces
 
 REVISION: Final = "private_endpoints"  # in `marks`
 VALID_FOR: Final = DAY * SECOND  # microseconds; a validation that is older is stale
@@ -198,8 +199,7 @@ def list_private_endpoints(connection: Connection) -> list[PrivateEndpoint]:
 
 def revision(connection: Connection) -> int:
     """Grows with every change."""
-    query = select(func.coalesce(func.max(marks.c.value), 0)).where(marks.c.name == REVISION)
-    return int(connection.execute(query).scalar_one())
+    return marks.value(connection, REVISION)
 
 
 def no_such() -> NotFoundError:
@@ -349,10 +349,7 @@ def _set(batch: Batch, id_: str, at: int, **values: Any) -> PrivateEndpoint:
 
 
 def _changed(batch: Batch) -> None:
-    added = batch.database.insert(marks).values(name=REVISION, value=1)
-    batch.connection.execute(
-        added.on_conflict_do_update(index_elements=[marks.c.name], set_={"value": marks.c.value + 1})
-    )
+    marks.grow(batch, REVISION)
 
 
 def _read(row: RowMapping) -> PrivateEndpoint:

@@ -4,10 +4,11 @@ import asyncio
 import logging
 from typing import Any, Final, NamedTuple
 
-from embedrouter.accounts import invites, login, sessions, users
+from embedrouter.accounts import invites, login, resets, sessions, users
 from embedrouter.accounts.invites import Invite, NewInvite, Redemption
 from embedrouter.accounts.login import Attempt
 from embedrouter.accounts.passwords import Passwords, acceptable
+from embedrouter.accounts.resets import NewReset, Reset
 from embedrouter.accounts.sessions import Ending, NewSession, Seen, Session, SignedIn, digest_of, new_token
 from embedrouter.accounts.users import Credentials, NewUser, PasswordChange, Role, User, UserChange
 from embedrouter.errors import AuthenticationError, EmbedRouterError, InvalidRequestError, OverloadedError
@@ -144,6 +145,27 @@ class Reception:
     async def remove_user(self, id_: str) -> User:
         """Raises NotFoundError, and ConflictError for the last administrator."""
         return await self._writer.write(users.remove, id_)
+
+    async def reset_link(self, user: User) -> str:
+        """The token of a link by which he chooses a new password, told this once; links he had are void."""
+        token = new_token()
+        await self._writer.write(resets.make, NewReset(digest_of(token), user.id, now()))
+        return token
+
+    # --- for who forgot his password
+
+    async def resetting(self, token: str) -> User:
+        """Whose password a link changes. Raises NotFoundError."""
+        found = await self._database.read(lambda connection: resets.find(connection, token, now()))
+        if found is None:
+            raise invites.no_longer_valid()
+        return found
+
+    async def reset(self, token: str, password: str) -> User:
+        """A new password by a link; he is signed out everywhere. Raises NotFoundError, InvalidRequestError."""
+        user = await self.resetting(token)  # before any work is done for whoever has none
+        hash_ = await self._passwords.hash(acceptable(password, user.email))
+        return await self._writer.write(resets.redeem, Reset(token, hash_, now()))
 
     # --- for the keeper
 

@@ -58,6 +58,7 @@ class KeyRing:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._by_digest: dict[bytes, ApiKey] = {}
+        self._by_id: dict[int, ApiKey] = {}
         self._workspaces: dict[str, Workspace] = {}
         self._rules = _Rules(-1, {}, {})
         self._revision = 0
@@ -83,6 +84,10 @@ class KeyRing:
         """The key with this secret, usable or not. By its whole digest: a part of a key is no key."""
         return self._by_digest.get(digest_of(secret))
 
+    def get(self, key_id: int) -> ApiKey | None:
+        """A key by its number, usable or not."""
+        return self._by_id.get(key_id)
+
     def workspace(self, key: ApiKey) -> Workspace:
         """A key's workspace. Raises OverloadedError while this process does not know it yet, for it may have rules."""
         found = self._workspaces.get(key.workspace_id)
@@ -100,6 +105,7 @@ class KeyRing:
             known = self._by_digest.get(digest)
             if known is None or known.revision < key.revision:
                 self._by_digest[digest] = key
+                self._by_id[key.id] = key
 
     def _changes(self, connection: Connection) -> tuple[list[ApiKey], dict[str, Workspace], _Rules]:
         limited: dict[str, list[Period]] = {}

@@ -20,6 +20,8 @@ from typing import Final, NamedTuple, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from embedrouter.errors import SettingsError, StoreError
 from embedrouter.settings import Settings
@@ -142,6 +144,20 @@ class Sealer:
                 f"another row's, or {self.source} has another key of the name {id_!r}"
             ) from None
         return Secret(text.decode())
+
+    def derived(self, purpose: str) -> tuple[bytes, ...]:
+        """32 bytes for another purpose from each key, the one to use first. Makes the key file where there is none.
+
+        Raises SettingsError.
+        """
+        keys = self.current()
+        if not keys and self.path is not None:
+            _make_file(self.path)
+            keys = self.current()
+        return tuple(
+            HKDF(SHA256(), _KEY_BYTES, salt=None, info=purpose.encode()).derive(base64.b64decode(key.text))
+            for key in keys
+        )
 
     @contextmanager
     def rotating(self) -> Iterator[SealingKey]:

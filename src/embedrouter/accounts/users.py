@@ -40,6 +40,11 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
         """Whether he may everything."""
         return self.role == "admin" and not self.disabled
 
+    @property
+    def sees_only(self) -> str | None:
+        """Whose keys, usage and batches he may see: his own, by his id; None: everybody's."""
+        return None if self.is_admin else self.id
+
 
 class NewUser(NamedTuple):
     """Who to make. `email` and `name` as `normal_email` and `normal_name` give them."""

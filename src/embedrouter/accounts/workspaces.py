@@ -15,12 +15,15 @@ from embedrouter.accounts.first import WORKSPACE
 from embedrouter.accounts.keys import REVISION
 from embedrouter.accounts.private_endpoints import REVISION as PRIVATE_ENDPOINTS
 from embedrouter.errors import EmbedRouterError, InvalidRequestError, NotFoundError, PermissionDeniedError
+from embedrouter.ledger.spent import Sum
 from embedrouter.money import usd_price
 from embedrouter.periods import INTERVAL_OF, INTERVALS, PERIODS, Period, start_of
 from embedrouter.store import Batch
 from embedrouter.store.tables import api_keys, budgets, guardrail_keys, guardrails, spending, workspaces
 
 Sort = Literal["price", "throughput", "latency"]
+
+SLUG: Final = r"^[a-z0-9]+(-[a-z0-9]+)*$(?!\n)"
 
 _REF: Final = re.compile(r"[a-z0-9-]{1,100}")
 _BREADTH: Final = tuple(INTERVALS.values())  # the narrowest first
@@ -33,7 +36,6 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     default_provider_sort: Sort | None = None
     default_text_model: str | None = None
     default_image_model: str | None = None
-    include_byok_in_budgets: bool = False
     created_by: str | None = None  # user
     budget_times: dict[Period, tuple[int, int]] = {}  # when each budget was made and last changed, microseconds
 
@@ -45,6 +47,7 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     slug: str
     in_rankings: bool
+    include_byok_in_budgets: bool  # whether what own credentials pay for counts in them
     preferences: Preferences
     created_at: int
     updated_at: int
@@ -85,7 +88,7 @@ class Budget(NamedTuple):
     slug: str
     period: Period
     limit_pico: int
-    spent_pico: int
+    spent_pico: int  # with what own credentials paid for, where it counts; so is what is held
     held_pico: int
     created_at: int
     updated_at: int
@@ -141,7 +144,7 @@ def list_budgets(connection: Connection, at: int, ref: str | None = None) -> lis
     found = []
     for row in connection.execute(query.order_by(workspaces.c.slug)):
         used = connection.execute(
-            select(spending.c.spent_pico, spending.c.held_pico).where(
+            select(spending).where(
                 spending.c.scope == "workspace",
                 spending.c.scope_id == row.id,
                 spending.c.period == row.period,
@@ -150,7 +153,9 @@ def list_budgets(connection: Connection, at: int, ref: str | None = None) -> lis
         ).one_or_none()
         # Of one made before its times were kept: its workspace's.
         times = _workspace(row).preferences.budget_times.get(row.period, (row.created_at, row.updated_at))
-        found.append(Budget(row.slug, row.period, row.limit_pico, *(used or (0, 0)), *times))
+        of = Sum() if used is None else Sum(used.spent_pico, used.held_pico, used.byok_pico, used.byok_held_pico)
+        spent, held, *_ = of.counted(byok=row.include_byok_in_budgets)
+        found.append(Budget(row.slug, row.period, row.limit_pico, spent, held, *times))
     order = (*PERIODS[1:], PERIODS[0])
     return sorted(found, key=lambda budget: (budget.slug, order.index(budget.period)))
 
@@ -260,9 +265,10 @@ def _change_budget(batch: Batch, wanted: BudgetChange) -> Exception | None:
         )
         made = times.get(wanted.period, (there.created_at, 0))[0] if wanted.period in limits else at
         times[wanted.period] = (made, at)
-    byok = there.preferences.include_byok_in_budgets if wanted.include_byok is None else wanted.include_byok
-    kept = msgspec.structs.replace(there.preferences, budget_times=times, include_byok_in_budgets=byok)
-    connection.execute(update(workspaces).where(workspaces.c.id == there.id).values(settings=_json(kept)))
+    values: dict[str, Any] = {"settings": _json(msgspec.structs.replace(there.preferences, budget_times=times))}
+    if wanted.include_byok is not None:
+        values["include_byok_in_budgets"] = wanted.include_byok
+    connection.execute(update(workspaces).where(workspaces.c.id == there.id).values(values))
     return None
 
 
@@ -299,6 +305,7 @@ def _workspace(row: Row[tuple[object, ...]]) -> Workspace:
         name=row.name,
         slug=row.slug,
         in_rankings=row.in_rankings,
+        include_byok_in_budgets=row.include_byok_in_budgets,
         preferences=preferences_of(row.settings),
         created_at=row.created_at,
         updated_at=row.updated_at,

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Final, Literal
 
 from litestar import Request, Response, get
 from litestar.datastructures import State
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from embedrouter.api.auth import MANAGEMENT
-from embedrouter.api.context import Context
-from embedrouter.api.csv import csv_response, wants_csv
+from embedrouter.api.csv import wants_csv
+from embedrouter.context import Context
+from embedrouter.csv import csv_response
 from embedrouter.errors import InvalidRequestError, NotFoundError
 from embedrouter.ledger.book import now
 from embedrouter.ledger.usage import Activity, Wanted, activity, window
@@ -19,10 +20,12 @@ from embedrouter.ledger.zones import zone
 from embedrouter.money import usd
 
 AnyRequest = Request[Any, Any, State]
-Day = Annotated[str | None, Parameter(query="date", description="One day of them, YYYY-MM-DD.", max_length=32)]
-Id = Annotated[str | None, Parameter(max_length=128)]
-TimeZone = Annotated[str, Parameter(query="timezone", max_length=128, description="IANA name of the days' time zone.")]
-Format = Annotated[Literal["json", "csv"] | None, Parameter(query="format", description="Else by Accept.")]
+Day = Annotated[str | None, QueryParameter(name="date", description="One day of them, YYYY-MM-DD.", max_length=32)]
+Id = Annotated[str | None, QueryParameter(max_length=128)]
+TimeZone = Annotated[
+    str, QueryParameter(name="timezone", max_length=128, description="IANA name of the days' time zone.")
+]
+Format = Annotated[Literal["json", "csv"] | None, QueryParameter(name="format", description="Else by Accept.")]
 
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
@@ -101,7 +104,7 @@ def parse_date(field: str, text: str | None) -> date | None:
 
 
 def _values(row: Activity) -> tuple[Any, ...]:
-    """In the columns' order. An embedding completes, reasons and caches no tokens, and runs on no key of others."""
+    """In the columns' order. An embedding completes, reasons and caches no tokens."""
     return (
         row.day.isoformat(),
         row.model,
@@ -109,7 +112,7 @@ def _values(row: Activity) -> tuple[Any, ...]:
         row.endpoint,
         row.provider_name,
         usd(row.cost_pico),
-        0.0,
+        usd(row.upstream_pico),
         row.requests,
         row.prompt_tokens,
         0,

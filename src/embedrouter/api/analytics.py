@@ -12,8 +12,9 @@ from litestar.datastructures import State
 from embedrouter.api.activity import Format
 from embedrouter.api.auth import MANAGEMENT
 from embedrouter.api.body import read_small
-from embedrouter.api.context import Context
-from embedrouter.api.csv import csv_response, wants_csv
+from embedrouter.api.csv import wants_csv
+from embedrouter.context import Context
+from embedrouter.csv import csv_response
 from embedrouter.errors import InvalidRequestError
 from embedrouter.ledger import analytics
 from embedrouter.ledger.analytics import Found, Order, Query

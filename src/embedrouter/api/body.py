@@ -11,12 +11,14 @@ from litestar import Request
 
 from embedrouter.api.exchange import ClientGone, Exchange
 from embedrouter.errors import InvalidRequestError, PayloadTooLargeError, RequestTimeoutError
+from embedrouter.fields import decode
 
 T = TypeVar("T")
 
 _SLOWEST: Final = 100_000  # bytes a second that a client must reach once its first grace is used up
 _SMALL: Final = 65_536  # bytes of a body that describes one thing
-_REPEATED: Final = 80  # characters of what was sent that an error repeats
+_UNPACKED: Final = 1 << 20  # bytes that are decompressed at a time
+_PIECE: Final = 65_536  # bytes of a body that is read in pieces
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
 
@@ -25,17 +27,36 @@ async def read_body(exchange: Exchange, *, limit: int, grace: float) -> bytes:
 
     Raises PayloadTooLargeError, RequestTimeoutError, InvalidRequestError, ClientGone.
     """
+    gzipped = _check_head(exchange, limit)
+    chunks = _chunks(exchange, grace)
+    body = b"".join([part async for part in _gunzip(chunks, limit)]) if gzipped else await _join(chunks, limit)
+    if not body:
+        raise InvalidRequestError("the request has no body; send JSON")
+    return body
+
+
+async def read_pieces(exchange: Exchange, *, limit: int, grace: float) -> AsyncIterator[bytes]:
+    """The body as it arrives, decompressed, in pieces of 1 byte to _PIECE; the rest as `read_body`."""
+    gzipped = _check_head(exchange, limit)
+    chunks = _chunks(exchange, grace)
+    size = 0
+    async for chunk in _gunzip(chunks, limit) if gzipped else chunks:
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        for start in range(0, len(chunk), _PIECE):
+            yield chunk[start : start + _PIECE]
+
+
+def _check_head(exchange: Exchange, limit: int) -> bool:
+    """Whether the body is compressed. Raises PayloadTooLargeError, InvalidRequestError."""
     declared = exchange.header(b"content-length") or ""
     if declared.isdecimal() and int(declared) > limit:
         raise _too_large(limit)
     encoding = (exchange.header(b"content-encoding") or "identity").strip().lower()
     if encoding not in ("identity", "gzip", ""):
         raise InvalidRequestError(f'content-encoding "{encoding[:40]}" is not supported; send gzip or nothing')
-    chunks = _chunks(exchange, grace)
-    body = await (_gunzip(chunks, limit) if encoding == "gzip" else _join(chunks, limit))
-    if not body:
-        raise InvalidRequestError("the request has no body; send JSON")
-    return body
+    return encoding == "gzip"
 
 
 async def _chunks(exchange: Exchange, grace: float) -> AsyncIterator[bytes]:
@@ -68,10 +89,9 @@ async def _join(chunks: AsyncIterator[bytes], limit: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-async def _gunzip(chunks: AsyncIterator[bytes], limit: int) -> bytes:
-    """Decompress as the chunks come, never holding more than the limit and one chunk."""
+async def _gunzip(chunks: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
+    """Decompress as the chunks come, never more than the limit."""
     unpacker = zlib.decompressobj(_GZIP)
-    parts: list[bytes] = []
     size = 0
     try:
         async for chunk in chunks:
@@ -83,20 +103,19 @@ async def _gunzip(chunks: AsyncIterator[bytes], limit: int) -> bytes:
                 size += len(part)
                 if size > limit:
                     raise _too_large(limit)
-                parts.append(part)
+                yield part
                 pending = unpacker.unconsumed_tail or unpacker.unused_data
     except zlib.error as error:
         raise InvalidRequestError("the body is not valid gzip") from error
     if not unpacker.eof:
         raise InvalidRequestError("the gzip body ends too early")
-    return b"".join(parts)
 
 
 async def _unpack(unpacker: Any, data: bytes, most: int) -> bytes:
     if len(data) < 4096:
-        part: bytes = unpacker.decompress(data, min(most, 1 << 20))
+        part: bytes = unpacker.decompress(data, min(most, _UNPACKED))
         return part
-    return await asyncio.to_thread(unpacker.decompress, data, most)
+    return await asyncio.to_thread(unpacker.decompress, data, min(most, _UNPACKED))
 
 
 async def read_small(request: Request[Any, Any, Any], decoder: msgspec.json.Decoder[T], grace: float) -> T:
@@ -110,41 +129,3 @@ def _too_large(limit: int) -> PayloadTooLargeError:
         f"the request's body is larger than {limit / 1048576:g} MiB; send less at a time",
         metadata={"limit_bytes": limit},
     )
-
-
-def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
-    """Decode JSON strictly. Raises InvalidRequestError naming the field."""
-    try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise invalid_field(error) from error
-    except RecursionError as error:
-        raise InvalidRequestError("the JSON is nested too deeply") from error
-    except UnicodeDecodeError as error:
-        raise InvalidRequestError(f"the body is not valid UTF-8: {error.reason}") from error
-    except msgspec.DecodeError as error:
-        raise InvalidRequestError(f"the body is not valid JSON: {error}") from error
-
-
-def invalid_field(error: msgspec.ValidationError) -> InvalidRequestError:
-    """`Expected `int`, got `str` - at `$.dimensions`` told as `dimensions: expected int, got str`."""
-    what, _, path = str(error).partition(" - at `")
-    field = path.removeprefix("key` in `").rstrip("`").removeprefix("$").removeprefix(".")
-    what = what.replace("`", "")
-    if what.startswith("Object missing required field "):
-        field = ".".join(filter(None, (field, what.rpartition(" ")[2])))
-        what = "is required"
-    elif what.startswith("Expected "):
-        what = "expected " + what.removeprefix("Expected ")
-    elif len(what) > _REPEATED and what.startswith("Invalid enum value "):
-        what = what[:_REPEATED] + "..."
-    if field:
-        return InvalidRequestError(f"{field}: {what}", metadata={"field": field})
-    return InvalidRequestError(f"the request's body: {what}")
-
-
-def plain(field: str, text: str) -> str:
-    """A text without control characters, which no name needs. Raises InvalidRequestError."""
-    if any(character < " " or "\x7f" <= character < "\xa0" for character in text) or not text.strip():
-        raise InvalidRequestError(f"{field}: must be a text without control characters", metadata={"field": field})
-    return text

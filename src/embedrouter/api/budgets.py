@@ -1,33 +1,25 @@
 """/workspaces/{id}/budgets: what a workspace may spend. With a management key."""
 
 import uuid
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
 from litestar import Request, delete, get, put
-from msgspec import Meta
 
 from embedrouter.accounts import workspaces
-from embedrouter.accounts.workspaces import Budget, BudgetChange, Workspace
+from embedrouter.accounts.workspaces import Budget, Workspace
 from embedrouter.api.auth import MANAGEMENT
 from embedrouter.api.body import read_small
-from embedrouter.api.context import Context
-from embedrouter.api.keys import Deleted
+from embedrouter.api.deleted import Deleted
+from embedrouter.context import Context
 from embedrouter.errors import InvalidRequestError, NotFoundError
 from embedrouter.ledger.book import now
-from embedrouter.money import MOST, PICO, pico_usd, usd
+from embedrouter.managing import budgets as managing
+from embedrouter.managing.budgets import SetBudget
+from embedrouter.money import usd
 from embedrouter.periods import INTERVALS, RESET_OF, Interval, Reset, iso
 
-Price = Annotated[float, Meta(gt=0, le=MOST // PICO, description="USD")]
-
 _IDS: Final = uuid.UUID("4b0f0b0e-5a39-4c7b-93c5-6d6f1f3c7f02")  # of ids that are derived from others
-
-
-class SetBudget(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of PUT /workspaces/{id}/budgets/{interval}."""
-
-    limit_usd: Price
-    include_byok_in_budgets: bool | None = None
 
 
 class WorkspaceBudget(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,9 +88,7 @@ async def set_budget(request: Request[Any, Any, Any], context: Context, id: str,
     """A longer interval's budget must be more than each shorter one's. Requests under way are not stopped."""
     of = _interval(interval)
     wanted = await read_small(request, _BUDGET, context.settings.body_timeout_s)
-    change = BudgetChange(id, INTERVALS[of], pico_usd(wanted.limit_usd), wanted.include_byok_in_budgets)
-    await context.writer.write(workspaces.change_budget, change)
-    await context.refresh()
+    await managing.put(context, id, of, wanted)
     return await _budget(context, id, of)
 
 
@@ -112,8 +102,7 @@ async def set_budget(request: Request[Any, Any, Any], context: Context, id: str,
 )
 async def delete_budget(context: Context, id: str, interval: str) -> Deleted:  # noqa: A002
     """Also where there is none."""
-    await context.writer.write(workspaces.change_budget, BudgetChange(id, INTERVALS[_interval(interval)], None))
-    await context.refresh()
+    await managing.remove(context, id, _interval(interval))
     return Deleted(deleted=True)
 
 
@@ -121,7 +110,7 @@ async def _budgets(context: Context, ref: str) -> BudgetList:
     def query(connection: Any) -> BudgetList:
         of = workspaces.find(connection, ref)
         found = workspaces.list_budgets(connection, now(), of.id)
-        return BudgetList([_budget_item(of, one) for one in found], of.preferences.include_byok_in_budgets)
+        return BudgetList([_budget_item(of, one) for one in found], of.include_byok_in_budgets)
 
     return await context.database.read(query)
 

@@ -1,6 +1,5 @@
 """/catalog: providers, models and endpoints as administrators state them. With a management key."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
@@ -10,32 +9,19 @@ from litestar.params import Parameter
 
 from embedrouter.api.auth import MANAGEMENT, caller_of
 from embedrouter.api.body import read_small
-from embedrouter.api.context import Context
-from embedrouter.catalog.entries import (
-    SECTIONS,
-    EndpointEntry,
-    Kind,
-    ModelEntry,
-    ProviderEntry,
-    Source,
-    Stated,
-    body_of,
-    document,
-    sheet,
-    state,
-)
-from embedrouter.catalog.load import Listed, destination
-from embedrouter.errors import CatalogError, CatalogProblem, ConflictError, InvalidRequestError, NotFoundError
-from embedrouter.ledger.book import now
+from embedrouter.catalog.entries import EndpointEntry, Kind, ModelEntry, ProviderEntry, Source, document
+from embedrouter.catalog.load import Listed
+from embedrouter.context import Context
+from embedrouter.fields import bad_field
+from embedrouter.managing import catalog as managing
 from embedrouter.periods import iso
-from embedrouter.store.entries import Change, Edit, Row, edit
+from embedrouter.store.entries import Row
 
 ModelSlug = Annotated[str, Parameter(max_length=200, description="The model's slug.")]
 Tag = Annotated[str, Parameter(max_length=200, description="The endpoint's tag.")]
 AnyRequest = Request[Any, Any, Any]
 
 _BODY: Final = msgspec.json.Decoder(dict[str, Any])
-_HERE: Final = "in this request"
 
 
 class CatalogItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +91,7 @@ class RemovedEntry(msgspec.Struct, frozen=True, kw_only=True):
 @get("/catalog", summary="Get the whole catalog", tags=["Catalog"], operation_id="getCatalog", opt=MANAGEMENT)
 async def get_catalog(context: Context) -> CatalogAnswer:
     """Every entry but the built-in model's, with its source and why it is not served."""
-    rows = _rows(context)
+    rows = managing.rows(context)
     return CatalogAnswer([_item(one, rows) for one in context.catalog.loaded.listed], context.catalog.snapshot.revision)
 
 
@@ -120,7 +106,9 @@ async def get_catalog(context: Context) -> CatalogAnswer:
 async def validate_catalog(request: AnyRequest, context: Context) -> VerdictAnswer:
     """Says what would become of these entries in the database. Nothing changes."""
     body = await read_small(request, _BODY, context.settings.body_timeout_s)
-    return VerdictAnswer(await asyncio.to_thread(_verdict, context, body))
+    found = await managing.attempt(context, body)
+    told = [EntryProblem(**problem._asdict()) for problem in found.problems]
+    return VerdictAnswer(Verdict(valid=not told, problems=told, models=list(found.models)))
 
 
 @get(
@@ -239,87 +227,22 @@ async def _put(request: AnyRequest, context: Context, kind: Kind, named: Mapping
     body = await read_small(request, _BODY, context.settings.body_timeout_s)
     for field, value in named.items():
         if body.setdefault(field, value) != value:
-            told = "must be the one of the path, or left out"
-            raise InvalidRequestError(f"{field}: {told}", metadata={"field": field})
-    read = state(kind, body, "database", _HERE)
-    if isinstance(read, CatalogProblem):
-        raise CatalogError([read])
-    if isinstance(read.entry, ProviderEntry):
-        _keep_credentials_home(context, read.key, read.entry)
-    await _edited(request, context, Change(kind, read.key, body_of(read)))
-    return CatalogItemAnswer(_found(context, kind, read.key))
+            raise bad_field(field, "must be the one of the path, or left out")
+    key = await managing.put(context, kind, body, _by(request))
+    return CatalogItemAnswer(_found(context, kind, key))
 
 
 async def _delete(request: AnyRequest, context: Context, kind: Kind, key: str) -> RemovedEntry:
-    if (kind, key) not in _rows(context):
-        held = next((one for one in context.catalog.loaded.listed if (one.kind, one.key) == (kind, key)), None)
-        if held is not None:
-            raise NotFoundError(
-                f'the database states nothing of the {kind} "{key[:200]}"; to hide it, PUT {{"removed": true}}'
-            )
-    if kind == "provider":
-        _keep_credentials_home(context, key, None)
-    await _edited(request, context, Change(kind, key, None))
-    rows = _rows(context)
-    left = (_item(one, rows) for one in context.catalog.loaded.listed if (one.kind, one.key) == (kind, key))
-    return RemovedEntry(deleted=True, now=next(left, None))
+    left = await managing.take_back(context, kind, key, _by(request))
+    return RemovedEntry(deleted=True, now=None if left is None else _item(left, managing.rows(context)))
 
 
-def _keep_credentials_home(context: Context, slug: str, entry: ProviderEntry | None) -> None:
-    """Raise ConflictError for an address that stored credentials were not given for: they would be sent there.
-
-    entry: what is to hold; None: what was stated before it, which may be another address.
-    """
-    if not context.credentials.stored(slug):
-        return
-    now_there = next((one for one in context.catalog.loaded.providers if one.slug == slug), None)
-    if now_there is None or entry is None or destination(entry) != destination(now_there):
-        raise ConflictError(
-            f'"{slug}" has stored credentials, which would go to another address; remove them first (GET /byok lists '
-            f"them), or give the new address a provider of its own",
-            metadata={"field": "base_url"},
-        )
-
-
-async def _edited(request: AnyRequest, context: Context, change: Change) -> None:
-    """In the writer's thread, since the catalog is made anew to judge it."""
-    by = f"key:{caller_of(request).key.label}"
-    wanted = Edit((change,), now(), by, context.catalog.judge)
-    await asyncio.wrap_future(context.writer.submit(edit, wanted))
-    await asyncio.to_thread(context.catalog.reload)
-
-
-def _verdict(context: Context, body: dict[str, Any]) -> Verdict:
-    before = context.catalog.snapshot.rows
-    read = sheet(body, "database", _HERE)
-    rows = {(row.kind, row.slug): row for row in before}
-    for one in read.stated:
-        rows[one.kind, one.key] = _row(one)
-    problems = list(read.problems)
-    models: list[str] = []
-    try:
-        context.catalog.judge(before, tuple(rows.values()))
-        models = [model.slug for model in context.catalog.attempt(rows.values()).catalog.models]
-    except CatalogError as error:
-        problems += error.problems
-    told = [EntryProblem(**problem._asdict()) for problem in dict.fromkeys(problems)]
-    return Verdict(valid=not told, problems=told, models=[] if told else models)
-
-
-def _row(stated: Stated) -> Row:
-    return Row(stated.kind, stated.key, body_of(stated), 0, "")
-
-
-def _rows(context: Context) -> dict[tuple[str, str], Row]:
-    return {(row.kind, row.slug): row for row in context.catalog.snapshot.rows}
+def _by(request: AnyRequest) -> str:
+    return f"key:{caller_of(request).key.label}"
 
 
 def _found(context: Context, kind: Kind, key: str) -> CatalogItem:
-    for one in context.catalog.loaded.listed:
-        if (one.kind, one.key) == (kind, key):
-            return _item(one, _rows(context))
-    section = next(name for name, of in SECTIONS.items() if of == kind)
-    raise NotFoundError(f'the catalog has no {kind} "{key[:200]}"; GET /catalog lists its {section}')
+    return _item(managing.find(context, kind, key), managing.rows(context))
 
 
 def _item(listed: Listed, rows: Mapping[tuple[str, str], Row]) -> CatalogItem:

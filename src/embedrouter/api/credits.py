@@ -7,13 +7,14 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from litestar import Request, get, post
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, QueryParameter
 from msgspec import Meta
 
 from embedrouter.api.auth import MANAGEMENT, caller_of
-from embedrouter.api.body import plain, read_small
-from embedrouter.api.context import Context
+from embedrouter.api.body import read_small
+from embedrouter.context import Context
 from embedrouter.errors import InvalidRequestError
+from embedrouter.fields import plain
 from embedrouter.ledger.book import now
 from embedrouter.ledger.credits import Balance, Credit, add, balance, count_entries, entries
 from embedrouter.money import MOST, PICO, pico_usd, usd
@@ -94,8 +95,8 @@ async def add_credits(
     context: Context,
     idempotency_key: Annotated[
         str | None,
-        Parameter(
-            header="Idempotency-Key",
+        HeaderParameter(
+            name="Idempotency-Key",
             description="1 to 255 printable ASCII characters; the same key books a credit once.",
         ),
     ] = None,
@@ -123,8 +124,8 @@ async def add_credits(
 @get("/credits/ledger", summary="List the ledger", tags=["Credits"], operation_id="listLedger", opt=MANAGEMENT)
 async def list_ledger(
     context: Context,
-    offset: Annotated[int, Parameter(ge=0, le=1_000_000_000, description="Entries to pass over.")] = 0,
-    limit: Annotated[int, Parameter(ge=1, le=100, description="Entries to return at most.")] = 50,
+    offset: Annotated[int, QueryParameter(ge=0, le=1_000_000_000, description="Entries to pass over.")] = 0,
+    limit: Annotated[int, QueryParameter(ge=1, le=100, description="Entries to return at most.")] = 50,
 ) -> LedgerPage:
     """Every movement of money, the newest first."""
 

@@ -9,11 +9,12 @@ from embedrouter.accounts.caller import Caller
 from embedrouter.accounts.guardrails import default_id
 from embedrouter.accounts.keys import ApiKey
 from embedrouter.api.auth import ANY_KEY, caller_of
-from embedrouter.api.context import Context
 from embedrouter.api.keys import Usage, iso_or_none, limit_of, usage_of
+from embedrouter.context import Context
 from embedrouter.ledger.book import now
 from embedrouter.ledger.spent import (
     NOTHING,
+    Budget,
     Spent,
     budgets_of,
     limits_of_guardrails,
@@ -22,7 +23,7 @@ from embedrouter.ledger.spent import (
     spent_by_workspace,
 )
 from embedrouter.money import usd
-from embedrouter.periods import RESET_OF, SECOND, Period, Reset, end_of, iso
+from embedrouter.periods import RESET_OF, SECOND, Reset, end_of, iso
 
 Scope = Literal["workspace_default_key", "api_key", "workspace", "key_limit"]
 
@@ -42,7 +43,7 @@ class KeyBudget(msgspec.Struct, frozen=True, kw_only=True):
     remaining_usd: float  # what requests under way hold is gone, too
     reset_interval: Reset | None
     resets_at: str | None
-    include_byok: bool
+    include_byok: bool  # whether what own credentials pay for counts in it, and in spend_usd
 
 
 class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,18 +118,15 @@ async def _answer(context: Context, caller: Caller) -> CurrentKeyAnswer:
                 "workspace_default_key" if id_ == default_id(key.workspace_id) else "api_key",
                 limit,
                 of_guardrails.get(id_, NOTHING),
-                period,
                 at,
                 id_,
             )
-            for id_, (period, limit) in limits_of_guardrails(connection, guarded).items()
+            for id_, limit in limits_of_guardrails(connection, guarded).items()
         ]
-        budgets += [
-            _budget("workspace", limit, together, period, at)
-            for period, limit in budgets_of(connection, key.workspace_id)
-        ]
+        budgets += [_budget("workspace", limit, together, at) for limit in budgets_of(connection, key.workspace_id)]
         if key.limit_pico is not None:
-            budgets.append(_budget("key_limit", key.limit_pico, spent, key.limit_reset or "total", at))
+            limit = Budget(key.limit_reset or "total", key.limit_pico, key.include_byok_in_limit)
+            budgets.append(_budget("key_limit", limit, spent, at))
         return spent, budgets
 
     spent, budgets = await context.database.read(query)
@@ -150,19 +148,18 @@ async def _answer(context: Context, caller: Caller) -> CurrentKeyAnswer:
     )
 
 
-def _budget(
-    scope: Scope, limit: int, spent: Spent, period: Period, at: int, guardrail_id: str | None = None
-) -> KeyBudget:
+def _budget(scope: Scope, limit: Budget, spent: Spent, at: int, guardrail_id: str | None = None) -> KeyBudget:
+    period, limit_pico, byok = limit
     ends = end_of(period, at)
     return KeyBudget(
         scope=scope,
         guardrail_id=guardrail_id,
-        limit_usd=usd(limit),
-        spend_usd=usd(spent.of(period).spent_pico),
-        remaining_usd=usd(spent.left(limit, period)),
+        limit_usd=usd(limit_pico),
+        spend_usd=usd(spent.of(period).counted(byok=byok).spent_pico),
+        remaining_usd=usd(spent.left(limit_pico, period, byok=byok)),
         reset_interval=RESET_OF.get(period),
         resets_at=None if ends is None else iso(ends * SECOND),
-        include_byok=False,
+        include_byok=byok,
     )
 
 

@@ -9,7 +9,7 @@ from litestar.params import Parameter
 
 from embedrouter.api.activity import parse_date
 from embedrouter.api.auth import ANY_KEY
-from embedrouter.api.context import Context
+from embedrouter.context import Context
 from embedrouter.errors import InvalidRequestError
 from embedrouter.ledger.book import now
 from embedrouter.ledger.rankings import AppFilter, Grain, Sort, Window, app_ranks, models, window

@@ -9,7 +9,7 @@ from litestar.params import Parameter
 
 from embedrouter.accounts.caller import Caller
 from embedrouter.api.auth import ANY_KEY, caller_of
-from embedrouter.api.context import Context
+from embedrouter.context import Context
 from embedrouter.errors import NotFoundError
 from embedrouter.ledger import generations
 from embedrouter.ledger.attempts import Attempt
@@ -74,7 +74,7 @@ class GenerationData(msgspec.Struct, frozen=True, kw_only=True):
     tokens_prompt: int
     total_cost: float
     upstream_id: str | None = None
-    upstream_inference_cost: float | None = None
+    upstream_inference_cost: float | None  # what own credentials paid for, by list price
     usage: float
     user_agent: str | None
     web_search_engine: str | None = None
@@ -189,6 +189,7 @@ def _data(row: Mapping[Any, Any]) -> GenerationData:
         session_id=row["session_id"],
         tokens_prompt=row["prompt_tokens"],
         total_cost=cost,
+        upstream_inference_cost=usd(row["upstream_pico"]) if row["is_byok"] else None,
         usage=cost,
         user_agent=row["user_agent"],
         workspace_id=row["workspace_id"],

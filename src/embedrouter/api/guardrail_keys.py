@@ -9,10 +9,10 @@ from msgspec import Meta
 from embedrouter.accounts import guardrails
 from embedrouter.api.auth import MANAGEMENT, caller_of
 from embedrouter.api.body import read_small
-from embedrouter.api.context import Context
 from embedrouter.api.paging import Limit, Offset
+from embedrouter.context import Context
 from embedrouter.errors import InvalidRequestError
-from embedrouter.ledger.book import now
+from embedrouter.managing import guardrails as managing
 from embedrouter.periods import iso
 
 AnyRequest = Request[Any, Any, Any]
@@ -105,8 +105,7 @@ async def list_keys(context: Context, id: str, offset: Offset = 0, limit: Limit 
 )
 async def assign_keys(request: AnyRequest, context: Context, id: str) -> Assigned:  # noqa: A002
     """A key has one guardrail: this one takes the place of the one it had."""
-    assigned = await context.writer.write(guardrails.assign, await _assigning(request, context, id))
-    await context.refresh()
+    assigned = await managing.assign(context, id, await _hashes(request, context), _by(request))
     return Assigned(assigned)
 
 
@@ -120,8 +119,8 @@ async def assign_keys(request: AnyRequest, context: Context, id: str) -> Assigne
 )
 async def unassign_keys(request: AnyRequest, context: Context, id: str) -> Unassigned:  # noqa: A002
     """Keys that have another guardrail keep it."""
-    unassigned = await context.writer.write(guardrails.unassign, await _assigning(request, context, id))
-    await context.refresh()
+    hashes = await _hashes(request, context)
+    unassigned = await managing.assign(context, id, hashes, _by(request), to="lose")
     return Unassigned(unassigned)
 
 
@@ -165,12 +164,13 @@ async def assign_members(context: Context, id: str) -> None:  # noqa: A002
     raise InvalidRequestError("guardrails are assigned to API keys only: POST /guardrails/{id}/assignments/keys")
 
 
-async def _assigning(request: AnyRequest, context: Context, id_: str) -> guardrails.Assigning:
-    wanted = await read_small(request, _KEYS, context.settings.body_timeout_s)
-    await context.database.read(lambda connection: guardrails.find(connection, id_))
+async def _hashes(request: AnyRequest, context: Context) -> list[str]:
+    return (await read_small(request, _KEYS, context.settings.body_timeout_s)).key_hashes
+
+
+def _by(request: AnyRequest) -> str:
     key = caller_of(request).key
-    hashes = tuple(dict.fromkeys(wanted.key_hashes))
-    return guardrails.Assigning(id_, hashes, key.owner_id or f"key:{key.label}", now())
+    return key.owner_id or f"key:{key.label}"
 
 
 def _assignments(connection: Any, of: str | None, limit: int, offset: int) -> AssignmentList:

@@ -1,7 +1,6 @@
 """/keys: make, list, change and delete API keys. With a management key."""
 
 import re
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -11,27 +10,22 @@ from msgspec import UNSET, Meta, UnsetType
 
 from embedrouter.accounts import keys
 from embedrouter.accounts.first import WORKSPACE
+from embedrouter.accounts.key_terms import Concurrent, Name, PerMinute, Time, TokensPerMinute, Usd, expiry
 from embedrouter.accounts.keys import ApiKey, KeyChange, KeyFilter, NewKey, digest_of, masked, new_secret
 from embedrouter.api.auth import MANAGEMENT
-from embedrouter.api.body import plain, read_small
-from embedrouter.api.context import Context
-from embedrouter.errors import InvalidRequestError, NotFoundError
+from embedrouter.api.body import read_small
+from embedrouter.api.deleted import Deleted
+from embedrouter.context import Context
+from embedrouter.errors import NotFoundError
+from embedrouter.fields import bad_field, plain, sent
 from embedrouter.ledger.book import now
 from embedrouter.ledger.spent import NOTHING, Spent, spent_by_keys
-from embedrouter.money import MOST, PICO, pico_usd, usd
+from embedrouter.money import pico_usd, usd
 from embedrouter.periods import RESET_OF, RESETS, Reset, iso
 
-Name = Annotated[str, Meta(min_length=1, max_length=200)]
-Usd = Annotated[float, Meta(ge=0, le=MOST // PICO, description="USD")]
-Time = Annotated[datetime, Meta(tz=True, description="UTC, in the future")]
-PerMinute = Annotated[int, Meta(ge=1, le=2_147_483_647)]
-TokensPerMinute = Annotated[int, Meta(ge=1, le=1_000_000_000_000)]
-Concurrent = Annotated[int, Meta(ge=1, le=1_000_000)]
 Id = Annotated[str, Meta(min_length=1, max_length=40)]
 User = Annotated[str, Meta(min_length=1, max_length=256)]
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_END: Final = datetime(9999, 1, 1, tzinfo=UTC)
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -81,16 +75,16 @@ class UpdateKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """What a key has spent, in USD. `byok`: over keys of one's own at providers, of which there are none."""
+    """What a key has spent, in USD. `byok`: what own credentials at providers paid for, by list price."""
 
     usage: float
     usage_daily: float
     usage_weekly: float
     usage_monthly: float
-    byok_usage: float = 0.0
-    byok_usage_daily: float = 0.0
-    byok_usage_weekly: float = 0.0
-    byok_usage_monthly: float = 0.0
+    byok_usage: float
+    byok_usage_daily: float
+    byok_usage_weekly: float
+    byok_usage_monthly: float
 
 
 class KeyItem(Usage, frozen=True, kw_only=True):
@@ -138,12 +132,6 @@ class MadeKey(msgspec.Struct, frozen=True):
     key: str
 
 
-class Deleted(msgspec.Struct, frozen=True):
-    """What DELETE answers."""
-
-    deleted: bool
-
-
 _CREATE: Final = msgspec.json.Decoder(CreateKey)
 _UPDATE: Final = msgspec.json.Decoder(UpdateKey)
 
@@ -183,7 +171,7 @@ async def create_key(request: Request[Any, Any, Any], context: Context) -> Respo
     external_user = wanted.external_user
     if wanted.external is not None:
         if wanted.external.api_key is not None:
-            raise _bad("external.api_key", "this server makes all keys itself; leave it out")
+            raise bad_field("external.api_key", "this server makes all keys itself; leave it out")
         external_user = wanted.external.user
     key = await context.writer.write(
         keys.create,
@@ -204,7 +192,7 @@ async def create_key(request: Request[Any, Any, Any], context: Context) -> Respo
             tokens_per_minute=wanted.tokens_per_minute,
             max_concurrent=wanted.max_concurrent,
             external_user=external_user and plain("external_user", external_user),
-            expires_at=None if wanted.expires_at is None else _expiry(wanted.expires_at, at),
+            expires_at=None if wanted.expires_at is None else expiry(wanted.expires_at, at),
         ),
     )
     context.ring.learn(key)
@@ -253,15 +241,21 @@ def usage_of(spent: Spent) -> dict[str, Any]:
         "usage_daily": usd(spent.day.spent_pico),
         "usage_weekly": usd(spent.week.spent_pico),
         "usage_monthly": usd(spent.month.spent_pico),
+        "byok_usage": usd(spent.total.byok_pico),
+        "byok_usage_daily": usd(spent.day.byok_pico),
+        "byok_usage_weekly": usd(spent.week.byok_pico),
+        "byok_usage_monthly": usd(spent.month.byok_pico),
     }
 
 
 def limit_of(key: ApiKey, spent: Spent) -> dict[str, Any]:
     """The fields that tell a key's limit and what is left of it."""
-    limited = key.limit_pico is not None
+    limit, left = key.limit_pico, None
+    if limit is not None:
+        left = spent.left(limit, key.limit_reset or "total", byok=key.include_byok_in_limit)
     return {
-        "limit": usd(key.limit_pico) if key.limit_pico is not None else None,
-        "limit_remaining": usd(spent.left(key.limit_pico or 0, key.limit_reset or "total")) if limited else None,
+        "limit": None if limit is None else usd(limit),
+        "limit_remaining": None if left is None else usd(left),
         "limit_reset": RESET_OF.get(key.limit_reset) if key.limit_reset else None,
         "include_byok_in_limit": key.include_byok_in_limit,
     }
@@ -305,8 +299,7 @@ def _item(key: ApiKey, spent: Spent) -> KeyItem:
 
 def _changes(wanted: UpdateKey, at: int) -> dict[str, Any]:
     """Columns and their new values. Only what is named here can be changed."""
-    given = {name: getattr(wanted, name) for name in UpdateKey.__struct_fields__}
-    values = {name: value for name, value in given.items() if value is not UNSET}
+    values = sent(wanted)
     for name in ("name", "workspace_id", "external_user"):
         if values.get(name) is not None:
             plain(name, values[name])
@@ -316,24 +309,10 @@ def _changes(wanted: UpdateKey, at: int) -> dict[str, Any]:
     if values.get("limit_reset") is not None:
         values["limit_reset"] = RESETS[values["limit_reset"]]
     if values.get("expires_at") is not None:
-        values["expires_at"] = _expiry(values["expires_at"], at)
+        values["expires_at"] = expiry(values["expires_at"], at)
     return values
-
-
-def _expiry(time: datetime, at: int) -> int:
-    """Microseconds. at: now."""
-    if time.utcoffset() != timedelta(0):
-        raise _bad("expires_at", "must be in UTC: 2030-01-01T00:00:00Z")
-    expiry = (time - _EPOCH) // timedelta(microseconds=1)
-    if expiry <= at or time >= _END:
-        raise _bad("expires_at", "must be in the future; to stop a key now, disable or delete it")
-    return expiry
 
 
 def _check(hash_: str) -> None:
     if not _HASH.fullmatch(hash_):
         raise NotFoundError("no API key has this hash", metadata={"field": "hash"})
-
-
-def _bad(field: str, what: str) -> InvalidRequestError:
-    return InvalidRequestError(f"{field}: {what}", metadata={"field": field})

@@ -1,22 +1,21 @@
 """GET /models and its relatives: what is served, by whom, for how much. Public."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from litestar import Request, get
 from litestar.datastructures import State
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from embedrouter.api.auth import ANY_KEY, PUBLIC, caller_of
-from embedrouter.api.context import Context
 from embedrouter.api.performance import performance
 from embedrouter.catalog.constraints import Constraints
 from embedrouter.catalog.models import Endpoint, Model, Provider, endpoint_id
-from embedrouter.catalog.select import ModelFilter, Sort, select
+from embedrouter.catalog.select import ModelFilter, ModelQuery, Sort, select, wanted, words
+from embedrouter.context import Context
 from embedrouter.money import usd_text
 
-_PER_MILLION: Final = 1_000_000  # USD per million tokens is this many pico-USD per token
 _ARCHITECTURE: Final = {
     "modality": "text->embeddings",
     "input_modalities": ["text"],
@@ -26,11 +25,11 @@ _ARCHITECTURE: Final = {
 }
 
 # The None is inside: Litestar reads neither the constraints nor the name of an Annotated that is part of a union.
-Offset = Annotated[int | None, Parameter(ge=0, le=1_000_000, description="Models to pass over.")]
-Limit = Annotated[int | None, Parameter(ge=1, le=1000, description="Models to return at most; all if left out.")]
-Csv = Annotated[str | None, Parameter(max_length=1000)]
-Usd = Annotated[float | None, Parameter(ge=0, le=1_000_000, description="USD per million prompt tokens.")]
-Tokens = Annotated[int | None, Parameter(query="context", ge=0, le=100_000_000, description="The least context.")]
+Offset = Annotated[int | None, QueryParameter(ge=0, le=1_000_000, description="Models to pass over.")]
+Limit = Annotated[int | None, QueryParameter(ge=1, le=1000, description="Models to return at most; all if left out.")]
+Csv = Annotated[str | None, QueryParameter(max_length=1000)]
+Usd = Annotated[float | None, QueryParameter(ge=0, le=1_000_000, description="USD per million prompt tokens.")]
+Tokens = Annotated[int | None, QueryParameter(name="context", ge=0, le=100_000_000, description="The least context.")]
 AnyRequest = Request[Any, Any, State]
 
 
@@ -53,20 +52,20 @@ async def list_models(
     sort: Sort | None = None,
 ) -> dict[str, Any]:
     """Every served modality by default: embedding models must be findable."""
-    wanted = ModelFilter(
-        output_modalities=_words(output_modalities),
-        input_modalities=_words(input_modalities),
-        text=q,
+    query = ModelQuery(
+        q=q,
+        output_modalities=output_modalities,
+        input_modalities=input_modalities,
         context=context_at_least,
-        min_price=None if min_price is None else min_price * _PER_MILLION,
-        max_price=None if max_price is None else max_price * _PER_MILLION,
-        authors=_words(model_authors),
-        providers=_words(providers),
-        parameters=_words(supported_parameters),
-        zdr=zdr == "true",
+        min_price=min_price,
+        max_price=max_price,
+        model_authors=model_authors,
+        providers=providers,
+        supported_parameters=supported_parameters,
+        zdr=zdr,
         sort=sort,
     )
-    return _page(request, select(context.catalog.loaded.catalog.models, wanted), offset, limit)
+    return _page(request, select(context.catalog.loaded.catalog.models, wanted(query)), offset, limit)
 
 
 @get(
@@ -86,7 +85,7 @@ async def list_embedding_models(
 @get("/models/count", summary="Count the models", tags=["Models"], operation_id="countModels", opt=PUBLIC)
 async def count_models(context: Context, output_modalities: Csv = None) -> dict[str, Any]:
     """How many models `GET /models` lists."""
-    found = select(context.catalog.loaded.catalog.models, ModelFilter(output_modalities=_words(output_modalities)))
+    found = select(context.catalog.loaded.catalog.models, ModelFilter(output_modalities=words(output_modalities)))
     return {"data": {"count": len(found)}}
 
 
@@ -107,8 +106,9 @@ async def list_user_models(
     request: AnyRequest, context: Context, offset: Offset = None, limit: Limit = None
 ) -> dict[str, Any]:
     """Those that its workspace and its guardrails leave, priced by the endpoints that they leave."""
-    constraints = caller_of(request).constraints
-    return _page(request, [*_left(context.gateway.catalog.models, constraints)], offset, limit)
+    caller, gateway = caller_of(request), context.gateway
+    left = _left(gateway.catalog.models, caller.constraints, lambda *of: gateway.retains(caller, *of))
+    return _page(request, [*left], offset, limit)
 
 
 @get(
@@ -119,8 +119,9 @@ async def list_user_models(
     opt=PUBLIC,
 )
 async def list_zdr_endpoints(context: Context) -> dict[str, Any]:
-    """What is left with zero data retention. Nobody's private endpoints are among them."""
-    left = _left(context.catalog.loaded.catalog.models, Constraints(zdr=True))
+    """What is left with zero data retention, whoever asks: no private endpoints, nor what credentials declare."""
+    models = context.catalog.loaded.catalog.models
+    left = _left(models, Constraints(zdr=True), lambda _, endpoint: endpoint.data_policy.retains_prompts)
     return {"data": [endpoint_json(context, model, endpoint) for model in left for endpoint in model.endpoints]}
 
 
@@ -152,10 +153,12 @@ async def list_providers(context: Context) -> dict[str, Any]:
     return {"data": [_provider_json(provider) for provider in context.catalog.loaded.catalog.providers]}
 
 
-def _left(models: Iterable[Model], constraints: Constraints) -> Iterator[Model]:
-    """The models with the endpoints that are left of them, if any are."""
+def _left(
+    models: Iterable[Model], constraints: Constraints, retains: Callable[[Model, Endpoint], bool]
+) -> Iterator[Model]:
+    """The models with the endpoints that are left of them, if any are. retains: whether one keeps prompts."""
     for model in models:
-        endpoints = tuple(endpoint for endpoint in model.endpoints if constraints.permit(model, endpoint))
+        endpoints = tuple(one for one in model.endpoints if constraints.permit(model, one, retains=retains(model, one)))
         if endpoints:
             yield msgspec.structs.replace(model, endpoints=endpoints)
 
@@ -240,7 +243,3 @@ def _pricing(endpoint: Endpoint) -> dict[str, Any]:
         "image": "0",
         "discount": 0,
     }
-
-
-def _words(csv: str | None) -> tuple[str, ...]:
-    return tuple(word.strip() for word in (csv or "").split(",") if word.strip())

@@ -1,27 +1,17 @@
 """Presets in requests: which one a request names, and what it gives the request."""
 
 from functools import lru_cache
-from typing import Annotated, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
-from msgspec import Meta
 
 from embedrouter.accounts.presets import Of, Preset, PresetShelf, unknown
-from embedrouter.api.response_cache import LONGEST_TTL, Wish
-from embedrouter.api.schemas import EmbeddingsRequest
+from embedrouter.api.cache_ticket import Wish
 from embedrouter.errors import InvalidRequestError
-from embedrouter.routing.preferences import ProviderPreferences
+from embedrouter.managing.presets import PresetConfig
+from embedrouter.requests.schemas import R
 
 _MARK: Final = "@preset/"
-
-
-class PresetConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a preset gives the requests that name it; their own fields go before."""
-
-    model: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
-    provider: ProviderPreferences | None = None
-    cache_enabled: bool | None = None
-    cache_ttl_seconds: Annotated[int, Meta(ge=1, le=LONGEST_TTL)] | None = None
 
 
 class Named(NamedTuple):
@@ -39,7 +29,7 @@ def named(model: str, preset: str | None) -> Named:
     return Named(own or None, slug if mark else preset)
 
 
-def resolve(request: EmbeddingsRequest, shelf: PresetShelf, workspace_id: str) -> tuple[EmbeddingsRequest, Wish]:
+def resolve(request: R, shelf: PresetShelf, workspace_id: str) -> tuple[R, Wish]:
     """The request with its preset's settings, and what the preset wishes of the response cache.
 
     Raises NotFoundError for a preset that the workspace has not, InvalidRequestError.
@@ -55,7 +45,7 @@ def resolve(request: EmbeddingsRequest, shelf: PresetShelf, workspace_id: str) -
     return apply(config, request, wanted.model, slug), _wish(preset, config)
 
 
-def apply(config: PresetConfig, request: EmbeddingsRequest, model: str | None, slug: str) -> EmbeddingsRequest:
+def apply(config: PresetConfig, request: R, model: str | None, slug: str) -> R:
     """The request's own fields go before the preset's, each as a whole. Raises InvalidRequestError without a model."""
     model = model or config.model
     if model is None:

@@ -1,40 +1,26 @@
 """/presets: named settings of requests. Any key sees those of its workspace; a management key makes them, anywhere."""
 
 import re
-import uuid
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from litestar import Request, delete, get, post
-from msgspec import Meta
 
 from embedrouter.accounts import presets, workspaces
-from embedrouter.accounts.presets import LONGEST, SLUG, NewVersion, Of, Preset
+from embedrouter.accounts.presets import Of, Preset
 from embedrouter.api.auth import ANY_KEY, MANAGEMENT, caller_of
-from embedrouter.api.body import plain, read_small
-from embedrouter.api.context import Context
-from embedrouter.api.keys import Deleted
+from embedrouter.api.body import read_small
+from embedrouter.api.deleted import Deleted
 from embedrouter.api.paging import Limit, Offset
-from embedrouter.api.preset_calls import PresetConfig
-from embedrouter.errors import InvalidRequestError, NotFoundError, PermissionDeniedError
-from embedrouter.ledger.book import now
+from embedrouter.context import Context
+from embedrouter.errors import NotFoundError, PermissionDeniedError
+from embedrouter.managing import presets as managing
+from embedrouter.managing.presets import CreatePreset
 from embedrouter.periods import iso
 
 AnyRequest = Request[Any, Any, Any]
 
-Name = Annotated[str, Meta(min_length=1, max_length=200)]
-Description = Annotated[str, Meta(max_length=1000)]
-
 _BY_KEY: Final = "key:"  # begins who made it, where that is no user
-_SLUG: Final = re.compile(SLUG)
-
-
-class CreatePreset(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of POST /presets/{slug}: a preset, or its next version."""
-
-    config: PresetConfig
-    name: Name | None = None
-    description: Description | None = None
 
 
 class PresetVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,30 +171,9 @@ async def create_preset(
 ) -> PresetAnswer:
     """Or its next version. Requests of the workspace's keys name it: `@preset/slug`. Beyond OpenRouter."""
     wanted = await read_small(request, _CREATE, context.settings.body_timeout_s)
-    if not _SLUG.fullmatch(slug) or len(slug) > LONGEST:
-        raise _bad("slug", f"must be words of a-z and 0-9 with single hyphens between, at most {LONGEST} characters")
-    if wanted.config == PresetConfig():
-        raise _bad("config", "give model, provider, cache_enabled or cache_ttl_seconds")
-    if wanted.config.model is not None and "@" in plain("config.model", wanted.config.model):
-        raise _bad("config.model", "must be a model's own name, not a preset")
-    if wanted.description:
-        plain("description", re.sub(r"[\r\n\t]", " ", wanted.description))
     of = await context.database.read(lambda connection: _workspace(connection, request, workspace_id))
     key = caller_of(request).key
-    await context.writer.write(
-        presets.create,
-        NewVersion(
-            id=str(uuid.uuid4()),
-            workspace_id=of,
-            slug=slug,
-            name=wanted.name and plain("name", wanted.name),
-            description=wanted.description,
-            config=msgspec.json.encode(_given(msgspec.to_builtins(wanted.config))),
-            by=key.owner_id or _BY_KEY + key.label,
-            at=now(),
-        ),
-    )
-    await context.refresh()
+    await managing.make(context, Of(of, slug), wanted, key.owner_id or _BY_KEY + key.label)
     return await context.database.read(lambda connection: _answer(connection, Of(of, slug)))
 
 
@@ -228,8 +193,7 @@ async def delete_preset(request: AnyRequest, context: Context, slug: str, worksp
         presets.require(connection, of)
         return of
 
-    await context.writer.write(presets.remove, await context.database.read(query))
-    await context.refresh()
+    await managing.remove(context, await context.database.read(query))
     return Deleted(deleted=True)
 
 
@@ -241,13 +205,6 @@ def _workspace(connection: Any, request: AnyRequest, wanted: str | None) -> str:
     if not key.management:
         raise PermissionDeniedError("workspace_id: a key sees the presets of its own workspace; leave it out")
     return workspaces.find(connection, wanted or "").id
-
-
-def _given(config: Any) -> Any:
-    """Without what was left out."""
-    if isinstance(config, dict):
-        return {name: _given(value) for name, value in config.items() if value is not None}
-    return config
 
 
 def _answer(connection: Any, of: Of) -> PresetAnswer:
@@ -282,7 +239,3 @@ def _version(preset: Preset) -> PresetVersion:
         created_at=iso(preset.created_at),
         updated_at=iso(preset.created_at),
     )
-
-
-def _bad(field: str, what: str) -> InvalidRequestError:
-    return InvalidRequestError(f"{field}: {what}", metadata={"field": field})

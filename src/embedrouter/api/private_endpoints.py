@@ -2,31 +2,23 @@
 
 import hashlib
 import re
-import uuid
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import orjson
 from litestar import Request, Response, delete, get, patch, post, put
-from litestar.params import Parameter
-from msgspec import UNSET
+from litestar.params import HeaderParameter, QueryParameter
 
 from embedrouter.accounts import private_endpoints
-from embedrouter.accounts.private_endpoints import (
-    Activation,
-    Edit,
-    NewPrivateEndpoint,
-    Pricing,
-    PrivateEndpoint,
-    Removal,
-    Repricing,
-    Switch,
-    Upstream,
-)
+from embedrouter.accounts.private_endpoints import PrivateEndpoint, Upstream
 from embedrouter.api.auth import MANAGEMENT, caller_of
-from embedrouter.api.body import plain, read_small
-from embedrouter.api.context import Context
-from embedrouter.api.private_bodies import (
+from embedrouter.api.body import read_small
+from embedrouter.api.problems import envelope
+from embedrouter.context import Context
+from embedrouter.errors import EmbedRouterError, UnprocessableError
+from embedrouter.fields import bad_field, plain
+from embedrouter.managing import private_endpoints as managing
+from embedrouter.managing.private_bodies import (
     ActivatePrivateEndpoint,
     CreatePrivateEndpoint,
     ForWorkspace,
@@ -35,20 +27,14 @@ from embedrouter.api.private_bodies import (
     Item,
     ItemAnswer,
     ItemList,
-    PricingBody,
     UpdatePricing,
     UpdatePrivateEndpoint,
     ValidationAnswer,
     ValidationItem,
 )
-from embedrouter.api.problems import envelope
-from embedrouter.api.validating import checked_url, described, public_pricing, validated
-from embedrouter.errors import EmbedRouterError, InvalidRequestError, UnprocessableError
-from embedrouter.ledger.book import now
-from embedrouter.money import pico_usd
+from embedrouter.managing.validating import validated
 from embedrouter.periods import iso
 
-_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _IDEMPOTENCY_KEY: Final = re.compile(r"[ -~]{1,255}")
 _COMPARED: Final = (
     "model_permaslug", "provider_slug", "upstream_model_id", "base_url", "declared_region", "declared_zdr", "pricing",
@@ -88,8 +74,8 @@ async def create_item(
     context: Context,
     idempotency_key: Annotated[
         str | None,
-        Parameter(
-            header="Idempotency-Key",
+        HeaderParameter(
+            name="Idempotency-Key",
             description="1 to 255 printable ASCII characters; a repeated key gives what it made the first time.",
         ),
     ] = None,
@@ -97,27 +83,10 @@ async def create_item(
     """A draft is not routable before it is validated and activated; `activate` does both at once."""
     wanted = await read_small(request, _CREATE, context.settings.body_timeout_s)
     if idempotency_key is not None and not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
-        raise _bad("Idempotency-Key", "must be 1 to 255 printable ASCII characters")
-    model, provider = described(context, wanted.model_permaslug, wanted.provider_slug)
-    upstream = Upstream(
-        upstream_model_id=plain("upstream_model_id", wanted.upstream_model_id),
-        base_url=checked_url(provider, wanted.base_url),
-        pricing=_pricing(wanted.pricing) or public_pricing(model, provider),
-        declared_region=wanted.declared_region,
-        declared_zdr=wanted.declared_zdr,
-    )
+        raise bad_field("Idempotency-Key", "must be 1 to 255 printable ASCII characters")
     compared = orjson.dumps([msgspec.to_builtins(getattr(wanted, name)) for name in _COMPARED])
-    new = NewPrivateEndpoint(
-        id=str(uuid.uuid4()),
-        model_permaslug=model.canonical_slug,
-        provider_slug=provider.slug,
-        upstream=upstream,
-        at=now(),
-        created_by=f"key:{caller_of(request).key.label}",
-        idempotency_key=idempotency_key,
-        request_hash=None if idempotency_key is None else hashlib.sha256(compared).hexdigest(),
-    )
-    made = await context.writer.write(private_endpoints.create, new)
+    marks = None if idempotency_key is None else (idempotency_key, hashlib.sha256(compared).hexdigest())
+    made = await managing.draft(context, wanted, f"key:{caller_of(request).key.label}", marks)
     if wanted.activate is None or made.status != "draft":
         return Response(ItemAnswer(_item(context, made)), status_code=201)
     return await _activated_at_once(context, made, plain("activate.workspace_id", wanted.activate.workspace_id))
@@ -130,7 +99,7 @@ async def _activated_at_once(context: Context, made: PrivateEndpoint, workspace_
         found = await validated(context, made, workspace_id)
         if not found.passed:
             raise UnprocessableError("the validation did not pass; the draft is kept: mend it, validate, activate")
-        active = await context.writer.write(private_endpoints.activate, Activation(made.id, now()))
+        active = await managing.activate(context, made.id)
     except EmbedRouterError as error:
         shown = None if found is None else ValidationItem(found.passed, list(found.checks))
         data = {"endpoint": _item(context, made), "validation": shown}
@@ -147,7 +116,7 @@ async def _activated_at_once(context: Context, made: PrivateEndpoint, workspace_
 )
 async def get_item(context: Context, id: str) -> ItemAnswer:  # noqa: A002 (the path's own name)
     """With its upstream and its declared prices."""
-    return ItemAnswer(_item(context, await _find(context, id)))
+    return ItemAnswer(_item(context, await managing.find(context, id)))
 
 
 @patch(
@@ -159,15 +128,9 @@ async def get_item(context: Context, id: str) -> ItemAnswer:  # noqa: A002 (the 
 )
 async def update_item(request: Request[Any, Any, Any], context: Context, id: str) -> ItemAnswer:  # noqa: A002
     """Whatever changes clears its validation; another upstream clears declarations that are not repeated."""
-    known = await _find(context, id)
+    await managing.find(context, id)
     wanted = await read_small(request, _UPDATE, context.settings.body_timeout_s)
-    given = {name: getattr(wanted, name) for name in UpdatePrivateEndpoint.__struct_fields__}
-    values = {name: value for name, value in given.items() if value is not UNSET}
-    plain("upstream_model_id", wanted.upstream_model_id)
-    if "base_url" in values:
-        _, provider = described(context, known.model_permaslug, known.provider_slug)
-        values["base_url"] = checked_url(provider, values["base_url"])
-    return ItemAnswer(_item(context, await context.writer.write(private_endpoints.edit, Edit(id, values, now()))))
+    return ItemAnswer(_item(context, await managing.edit(context, id, wanted)))
 
 
 @delete(
@@ -182,12 +145,11 @@ async def delete_item(
     context: Context,
     id: str,  # noqa: A002
     draft_only: Annotated[
-        Literal["true", "false"] | None, Parameter(description="Refuse to delete what was activated.")
+        Literal["true", "false"] | None, QueryParameter(description="Refuse to delete what was activated.")
     ] = None,
 ) -> GoneAnswer:
     """Nothing is routed to it any more."""
-    _check(id)
-    await context.writer.write(private_endpoints.remove, Removal(id, draft_only == "true"))
+    await managing.remove(context, id, draft_only=draft_only == "true")
     return GoneAnswer(Gone(id))
 
 
@@ -201,7 +163,7 @@ async def delete_item(
 )
 async def validate_item(request: Request[Any, Any, Any], context: Context, id: str) -> ValidationAnswer:  # noqa: A002
     """Asks it for an embedding, with the workspace's credential for its provider."""
-    known = await _find(context, id)
+    known = await managing.find(context, id)
     wanted = await read_small(request, _WORKSPACE, context.settings.body_timeout_s)
     found = await validated(context, known, plain("workspace_id", wanted.workspace_id))
     return ValidationAnswer(ValidationItem(found.passed, list(found.checks)))
@@ -217,12 +179,13 @@ async def validate_item(request: Request[Any, Any, Any], context: Context, id: s
 )
 async def activate_item(request: Request[Any, Any, Any], context: Context, id: str) -> ItemAnswer:  # noqa: A002
     """For the workspace it was validated for. A body with another workspace_id is refused."""
-    await _find(context, id)
+    await managing.find(context, id)
     workspace = None
     if request.headers.get("content-length", "0") != "0":
         workspace = (await read_small(request, _ACTIVATE, context.settings.body_timeout_s)).workspace_id
-    wanted = Activation(id, now(), workspace and plain("workspace_id", workspace))
-    return ItemAnswer(_item(context, await context.writer.write(private_endpoints.activate, wanted)))
+    return ItemAnswer(
+        _item(context, await managing.activate(context, id, workspace and plain("workspace_id", workspace)))
+    )
 
 
 @post(
@@ -235,9 +198,7 @@ async def activate_item(request: Request[Any, Any, Any], context: Context, id: s
 )
 async def disable_item(context: Context, id: str) -> ItemAnswer:  # noqa: A002
     """Nothing is routed to it until it is enabled."""
-    _check(id)
-    changed = await context.writer.write(private_endpoints.switch, Switch(id, "disabled", now()))
-    return ItemAnswer(_item(context, changed))
+    return ItemAnswer(_item(context, await managing.switch(context, id, "disabled")))
 
 
 @post(
@@ -250,9 +211,7 @@ async def disable_item(context: Context, id: str) -> ItemAnswer:  # noqa: A002
 )
 async def enable_item(context: Context, id: str) -> ItemAnswer:  # noqa: A002
     """It is routed to again."""
-    _check(id)
-    changed = await context.writer.write(private_endpoints.switch, Switch(id, "active", now()))
-    return ItemAnswer(_item(context, changed))
+    return ItemAnswer(_item(context, await managing.switch(context, id, "active")))
 
 
 @put(
@@ -264,33 +223,9 @@ async def enable_item(context: Context, id: str) -> ItemAnswer:  # noqa: A002
 )
 async def update_pricing(request: Request[Any, Any, Any], context: Context, id: str) -> ItemAnswer:  # noqa: A002
     """All of them at once, also of what is active."""
-    await _find(context, id)
+    await managing.find(context, id)
     wanted = await read_small(request, _PRICING, context.settings.body_timeout_s)
-    pricing = _pricing(wanted.pricing)
-    assert pricing is not None
-    changed = await context.writer.write(private_endpoints.reprice, Repricing(id, pricing, now()))
-    return ItemAnswer(_item(context, changed))
-
-
-async def _find(context: Context, id_: str) -> PrivateEndpoint:
-    _check(id_)
-    return await context.database.read(lambda connection: private_endpoints.find(connection, id_))
-
-
-def _check(id_: str) -> None:
-    if not _UUID.fullmatch(id_):
-        raise private_endpoints.no_such()
-
-
-def _pricing(given: PricingBody | None) -> Pricing | None:
-    if given is None:
-        return None
-    for name in PricingBody.__struct_fields__:
-        try:
-            pico_usd(getattr(given, name) or "0")
-        except ValueError as error:
-            raise _bad(f"pricing.{name}", str(error)) from error
-    return Pricing(**msgspec.structs.asdict(given))
+    return ItemAnswer(_item(context, await managing.reprice(context, id, wanted.pricing)))
 
 
 def _item(context: Context, of: PrivateEndpoint) -> Item:
@@ -308,7 +243,3 @@ def _item(context: Context, of: PrivateEndpoint) -> Item:
         created_at=iso(of.created_at),
         workspace_id=of.workspace_id,
     )
-
-
-def _bad(field: str, what: str) -> InvalidRequestError:
-    return InvalidRequestError(f"{field}: {what}", metadata={"field": field})

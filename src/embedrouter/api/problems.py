@@ -36,15 +36,17 @@ def envelope(error: EmbedRouterError) -> dict[str, Any]:
     return {"error": body}
 
 
-def answer_of(error: EmbedRouterError, headers: Mapping[str, str] | None = None) -> Answer:
-    """The whole answer of an error we raised ourselves."""
+def answer_of(
+    error: EmbedRouterError, headers: Mapping[str, str] | None = None, beside: Mapping[str, Any] | None = None
+) -> Answer:
+    """The whole answer of an error we raised ourselves. beside: what its body has beside `error`."""
     sent = dict(headers or {})
     if error.retry_after is not None:
         sent["Retry-After"] = str(error.retry_after)
     sent.update(error.headers)
     if error.status == 401:
         sent["WWW-Authenticate"] = "Bearer"
-    return Answer(error.status, orjson.dumps(envelope(error)), sent)
+    return Answer(error.status, orjson.dumps({**envelope(error), **(beside or {})}), sent)
 
 
 def problem(error: EmbedRouterError) -> Response[bytes]:

@@ -11,9 +11,10 @@ from litestar.di import Provide
 
 from embedrouter.accounts.sessions import Session, SignedIn
 from embedrouter.accounts.users import Role, User, UserChange, normal_name
-from embedrouter.api.body import decode
+from embedrouter.api import batch_download, playground
 from embedrouter.entrance import ADMIN, PUBLIC, SESSION, Entrance, guard, read_body, signed_in
 from embedrouter.errors import InvalidRequestError
+from embedrouter.fields import decode
 from embedrouter.ledger.book import now
 from embedrouter.periods import iso
 
@@ -161,6 +162,9 @@ def internal_routes() -> Router:
             delete_user,
             invite,
             set_up,
+            playground.embeddings,
+            playground.tokens,
+            batch_download.results,
         ],
         guards=[guard],
         dependencies={"signed_in": Provide(signed_in, sync_to_thread=False)},

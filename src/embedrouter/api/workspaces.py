@@ -1,66 +1,28 @@
 """/workspaces: groups of keys with budgets and rules of their own. With a management key."""
 
-import re
 import uuid
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from litestar import Request, delete, get, patch, post
-from msgspec import UNSET, Meta, UnsetType
 
 from embedrouter.accounts import users, workspaces
 from embedrouter.accounts.guardrails import default_id
-from embedrouter.accounts.workspaces import (
-    NewWorkspace,
-    Preferences,
-    Sort,
-    Workspace,
-    WorkspaceChange,
-)
+from embedrouter.accounts.workspaces import Sort, Workspace
 from embedrouter.api.auth import MANAGEMENT, caller_of
-from embedrouter.api.body import plain, read_small
-from embedrouter.api.context import Context
-from embedrouter.api.keys import Deleted
+from embedrouter.api.body import read_small
+from embedrouter.api.deleted import Deleted
 from embedrouter.api.paging import Limit, Offset
+from embedrouter.context import Context
 from embedrouter.errors import InvalidRequestError
-from embedrouter.ledger.book import now
+from embedrouter.managing import workspaces as managing
+from embedrouter.managing.workspaces import CreateWorkspace, UpdateWorkspace
 from embedrouter.periods import iso
 
 AnyRequest = Request[Any, Any, Any]
 
-Name = Annotated[str, Meta(min_length=1, max_length=100)]
-Slug = Annotated[str, Meta(min_length=1, max_length=50, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$(?!\n)")]
-Description = Annotated[str, Meta(max_length=500)]
-ModelName = Annotated[str, Meta(max_length=200)]
-
 _IDS: Final = uuid.UUID("b0f6a7f0-6a43-4f0c-9a6a-33f4b2a5a9c1")  # of ids that are derived from others
-_PREFERENCES: Final = ("description", "default_provider_sort", "default_text_model", "default_image_model")
-_COLUMNS: Final = ("name", "slug", "in_rankings")
 _EVERYBODY: Final = "every user of this server belongs to every workspace: members are neither added nor removed"
-
-
-class CreateWorkspace(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of POST /workspaces."""
-
-    name: Name
-    slug: Slug
-    description: Description | None = None
-    default_provider_sort: Sort | None = None
-    default_text_model: ModelName | None = None
-    default_image_model: ModelName | None = None
-    in_rankings: bool | None = None  # beyond OpenRouter
-
-
-class UpdateWorkspace(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of PATCH /workspaces/{id}: what is left out stays; null removes."""
-
-    name: Name | UnsetType = UNSET
-    slug: Slug | UnsetType = UNSET
-    description: Description | UnsetType | None = UNSET
-    default_provider_sort: Sort | UnsetType | None = UNSET
-    default_text_model: ModelName | UnsetType | None = UNSET
-    default_image_model: ModelName | UnsetType | None = UNSET
-    in_rankings: bool | UnsetType = UNSET  # beyond OpenRouter
 
 
 class WorkspaceItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,22 +97,7 @@ async def list_workspaces(context: Context, offset: Offset = 0, limit: Limit = 5
 async def create_workspace(request: AnyRequest, context: Context) -> WorkspaceAnswer:
     """Keys are put into it with POST /keys or PATCH /keys/{hash}."""
     wanted = await read_small(request, _CREATE, context.settings.body_timeout_s)
-    preferences = Preferences(
-        created_by=caller_of(request).key.owner_id, **_texts({name: getattr(wanted, name) for name in _PREFERENCES})
-    )
-    made = await context.writer.write(
-        workspaces.create,
-        NewWorkspace(
-            id=str(uuid.uuid4()),
-            name=plain("name", wanted.name),
-            slug=wanted.slug,
-            in_rankings=wanted.in_rankings is not False,
-            preferences=preferences,
-            at=now(),
-        ),
-    )
-    await context.refresh()
-    return WorkspaceAnswer(_item(made))
+    return WorkspaceAnswer(_item(await managing.create(context, wanted, caller_of(request).key.owner_id)))
 
 
 @get(
@@ -171,12 +118,7 @@ async def get_workspace(context: Context, id: str) -> WorkspaceAnswer:  # noqa: 
 async def update_workspace(request: AnyRequest, context: Context, id: str) -> WorkspaceAnswer:  # noqa: A002
     """Holds from the next request on; in other processes on the same database within 2 s."""
     wanted = await read_small(request, _UPDATE, context.settings.body_timeout_s)
-    given = {name: getattr(wanted, name) for name in UpdateWorkspace.__struct_fields__}
-    given = _texts({name: value for name, value in given.items() if value is not UNSET})
-    columns: dict[str, Any] = {name: given.pop(name) for name in _COLUMNS if name in given}
-    changed = await context.writer.write(workspaces.change, WorkspaceChange(id, now(), columns, given))
-    await context.refresh()
-    return WorkspaceAnswer(_item(changed))
+    return WorkspaceAnswer(_item(await managing.change(context, id, wanted)))
 
 
 @delete(
@@ -262,17 +204,9 @@ def _item(of: Workspace) -> WorkspaceItem:
         default_image_model=kept.default_image_model,
         default_provider_sort=kept.default_provider_sort,
         default_guardrail_id=default_id(of.id),
-        include_byok_in_budgets=kept.include_byok_in_budgets,
+        include_byok_in_budgets=of.include_byok_in_budgets,
         created_at=iso(of.created_at),
         created_by=kept.created_by,
         updated_at=None if of.updated_at == of.created_at else iso(of.updated_at),
         in_rankings=of.in_rankings,
     )
-
-
-def _texts(values: dict[str, Any]) -> dict[str, Any]:
-    """The same, once every text in it is one without control characters; a description may have lines."""
-    for name, value in values.items():
-        if isinstance(value, str) and value:
-            plain(name, re.sub(r"[\r\n\t]", " ", value) if name == "description" else value)
-    return values

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 from embedrouter.bulk.formats import SourceFormat, TargetFormat
 
 if TYPE_CHECKING:
-    from embedrouter.bulk.embed import EmbedOptions, EmbedReport, Encoder, embed_file
+    from embedrouter.bulk.embed import EmbedOptions, EmbedReport, embed_file
+    from embedrouter.bulk.encoding import Encoder
 
 __all__ = ["EmbedOptions", "EmbedReport", "Encoder", "SourceFormat", "TargetFormat", "embed_file"]
 

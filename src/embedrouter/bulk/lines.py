@@ -1,20 +1,17 @@
 """Lines of bytes from a file, a compressed file or standard input, numbered and of bounded length."""
 
 import gzip
-import os
-import stat
 import sys
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self, cast
 
+from embedrouter.bulk import storage
 from embedrouter.bulk.formats import Place, SourceFormat
 from embedrouter.errors import InvalidRequestError
 
 MAX_LINE = 64 << 20  # bytes: a file without line ends, or with a quote never closed, must not fill the memory
-_BUFFER = 1 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -25,13 +22,15 @@ class LineFile:
         """Raises InvalidRequestError when the file cannot be opened."""
         self.name = place.name
         self._owned: list[BinaryIO] = []
-        if place.path is None:
+        self.offset = 0  # bytes of the lines that were read, decompressed
+        self.number = 0  # lines that were read
+        if place.location is None:
             self.total: int | None = None  # bytes on disk
             self._stream: BinaryIO = sys.stdin.buffer
             return
-        raw = open_regular(place.path)
+        raw = storage.open_input(place.location)
         self._owned.append(raw)
-        self.total = size_of(raw)
+        self.total = size_of(place.location)
         self._raw = raw
         self._stream = raw
         if place.gzip:
@@ -42,11 +41,19 @@ class LineFile:
         """Bytes on disk read so far; 0 where there is no telling."""
         return self._raw.tell() if self.total is not None else 0
 
+    def go_to(self, offset: int, number: int) -> None:
+        """Go on from a place where `offset` and `number` were these."""
+        try:
+            self._stream.seek(offset)
+        except (OSError, EOFError, zlib.error) as error:
+            raise InvalidRequestError(f"cannot read {self.name} past line {number}: {error}") from error
+        self.offset, self.number = offset, number
+
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
-        number = 0
-        while line := self._readline(number + 1):
-            number += 1
-            yield number, line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
+        while line := self._readline(self.number + 1):
+            self.number += 1
+            self.offset += len(line)
+            yield self.number, line.removeprefix(_BYTE_ORDER_MARK) if self.number == 1 else line
 
     def _readline(self, number: int) -> bytes:
         try:
@@ -70,21 +77,14 @@ def decoded(line: bytes, number: int, file: str) -> str:
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
+        encoding = "UTF-16" if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")) else "LATIN1"
         raise InvalidRequestError(
             f"{file}: line {number} is not UTF-8 (byte {error.start + 1} is 0x{line[error.start]:02x}); "
-            "convert the file first, for example: iconv -f LATIN1 -t UTF-8"
+            f"convert the file first, for example: iconv -f {encoding} -t UTF-8"
         ) from error
 
 
-def open_regular(path: Path) -> BinaryIO:
-    """The file opened for reading, with a large buffer. Raises InvalidRequestError."""
-    try:
-        return path.open("rb", buffering=_BUFFER)
-    except OSError as error:
-        raise InvalidRequestError(f"cannot read {path}: {error.strerror}") from error
-
-
-def size_of(raw: BinaryIO) -> int | None:
-    """Bytes of a regular file; None for a pipe."""
-    status = os.fstat(raw.fileno())
-    return status.st_size if stat.S_ISREG(status.st_mode) else None
+def size_of(location: str) -> int | None:
+    """Bytes of a file; None for a pipe, which can be read only once."""
+    found = storage.entry(location)
+    return found.size if found is not None and found.kind == "file" else None

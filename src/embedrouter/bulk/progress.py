@@ -19,15 +19,18 @@ class Meter(Protocol):
 
 
 @contextmanager
-def meter(stream: TextIO, total: int | None, *, quiet: bool) -> Iterator[Meter]:
-    """The meter that suits the stream. total: the position at the end, None where there is no telling."""
+def meter(stream: TextIO, total: int | None, *, quiet: bool, before: int = 0) -> Iterator[Meter]:
+    """The meter that suits the stream. total: the position at the end, None where there is no telling.
+
+    before: the position that an earlier run reached.
+    """
     if quiet:
         yield SilentMeter()
     elif stream.isatty():
         with _bar(stream) as progress:
-            yield BarMeter(progress, total)
+            yield BarMeter(progress, total, before)
     else:
-        yield LineMeter(stream, total)
+        yield LineMeter(stream, total, before=before)
 
 
 class SilentMeter:
@@ -40,8 +43,11 @@ class SilentMeter:
 class LineMeter:
     """A plain line every LINE_EVERY seconds, for logs."""
 
-    def __init__(self, stream: TextIO, total: int | None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, stream: TextIO, total: int | None, clock: Callable[[], float] = time.monotonic, *, before: int = 0
+    ) -> None:
         self._stream = stream
+        self._before = before
         self._total = total
         self._clock = clock
         self._started = self._told = clock()
@@ -52,17 +58,21 @@ class LineMeter:
         now = self._clock()
         if now - self._told >= LINE_EVERY:
             self._told = now
-            print(line(self._rows, now - self._started, position, self._total), file=self._stream, flush=True)
+            print(
+                line(self._rows, now - self._started, position, self._total, self._before),
+                file=self._stream,
+                flush=True,
+            )
 
 
 class BarMeter:
     """Rich's bar: the share of the input that was read, rows, rows per second and the time left."""
 
-    def __init__(self, progress: Progress, total: int | None) -> None:
+    def __init__(self, progress: Progress, total: int | None, before: int = 0) -> None:
         self._progress = progress
         self._started = time.monotonic()
         self._rows = 0
-        self._task = progress.add_task("embedding", total=total, speed="")
+        self._task = progress.add_task("embedding", total=total, completed=before, speed="")
 
     def advance(self, rows: int, position: int) -> None:
         self._rows += rows
@@ -70,11 +80,14 @@ class BarMeter:
         self._progress.update(self._task, completed=position, speed=_speed(self._rows, seconds))
 
 
-def line(rows: int, seconds: float, position: int, total: int | None) -> str:
-    """One line of progress: rows, rows per second, and where the total is known the share and the time left."""
+def line(rows: int, seconds: float, position: int, total: int | None, before: int = 0) -> str:
+    """One line of progress: rows, rows per second, and where the total is known the share and the time left.
+
+    before: the position at the beginning, which counts for the share and not for the speed.
+    """
     text = f"embedding: {_speed(rows, seconds)}"
-    if total and position:
-        left = seconds * (total - position) / position
+    if total and position > before:
+        left = seconds * (total - position) / (position - before)
         text += f", {min(100, 100 * position // total)} %, about {_duration(left)} left"
     return text
 

@@ -20,6 +20,9 @@ class Records(Protocol):
     def kept(self, indices: Sequence[int]) -> "Records":
         """The rows at `indices` only."""
 
+    def slice(self, start: int, stop: int) -> "Records":
+        """The rows from `start` to before `stop`."""
+
     def to_arrow(self, schema: pa.Schema) -> pa.Table:
         """All rows with the columns of `schema`. Raises InvalidRequestError where a value does not fit."""
 
@@ -44,6 +47,9 @@ class ArrowRecords:
     def kept(self, indices: Sequence[int]) -> "ArrowRecords":
         return ArrowRecords(self._batch.take(pa.array(indices, pa.int64())))
 
+    def slice(self, start: int, stop: int) -> "ArrowRecords":
+        return ArrowRecords(self._batch.slice(start, stop - start))
+
     def to_arrow(self, schema: pa.Schema) -> pa.Table:
         return pa.Table.from_batches([self._batch], schema=schema)
 
@@ -64,6 +70,9 @@ class JsonRecords:
 
     def kept(self, indices: Sequence[int]) -> "JsonRecords":
         return JsonRecords([self._lines[i] for i in indices], [self._objects[i] for i in indices])
+
+    def slice(self, start: int, stop: int) -> "JsonRecords":
+        return JsonRecords(self._lines[start:stop], self._objects[start:stop])
 
     def to_arrow(self, schema: pa.Schema) -> pa.Table:
         try:

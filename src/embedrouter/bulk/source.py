@@ -13,12 +13,24 @@ T = TypeVar("T")
 MAX_BATCH_BYTES = 32 << 20  # of input; a batch of long rows ends sooner
 
 
+class Span(msgspec.Struct, frozen=True):
+    """Rows of a file that follow each other, and where they begin."""
+
+    first_row: int  # from 0
+    rows: int
+    offset: int = 0  # bytes before the first row, decompressed; Parquet needs none
+    line: int = 0  # lines before it
+    digest: str = ""  # of its bytes; of Parquet it is not known
+
+
 class ReadOptions(msgspec.Struct, frozen=True):
     """What every reader has to know."""
 
     column: str | None
     batch_rows: int
     vector_column: str | None  # a name that the input must leave free; None: only the texts are asked for
+    span: Span | None = None  # only these rows; the column has to be named then
+    typed: bool = False  # the schema will be asked for
 
 
 class Source(AbstractContextManager["Source"], Protocol):
@@ -35,10 +47,13 @@ class Source(AbstractContextManager["Source"], Protocol):
         """How far reading has come, towards `total`."""
 
     def schema(self) -> pa.Schema:
-        """The columns that `Batch.records` has. Reads a JSONL file through to learn them."""
+        """The columns that `Batch.records` has. Reads a JSONL file through to learn them, unless `cuts` did."""
+
+    def cuts(self, rows: int) -> Iterator[Span]:
+        """The file cut into spans of so many rows, the last with fewer; instead of `batches`. Reads it through."""
 
     def batches(self) -> Iterator[Batch]:
-        """All rows in order. Raises InvalidRequestError naming the line or row that cannot be read."""
+        """All rows, or the span's, in order. Raises InvalidRequestError naming the line or row that cannot be read."""
 
 
 def grouped(rows: Iterable[T], most: int, size: Callable[[T], int]) -> Iterator[list[T]]:

@@ -5,7 +5,7 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -15,13 +15,13 @@ from embedrouter.errors import InvalidRequestError
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 
-def check_target(target: Path, source: Path | None, *, overwrite: bool) -> Path:
-    """Refuse an output that is the input, is there already, or has no folder. Returns it with links followed.
+def check_target(target: Path, sources: Sequence[Path], *, overwrite: bool) -> Path:
+    """Refuse an output that is an input, is there already, or has no folder. Returns it with links followed.
 
-    Raises InvalidRequestError. source None: standard input.
+    Raises InvalidRequestError.
     """
     real = Path(os.path.realpath(target))
-    if source is not None and real.exists() and source.exists() and real.samefile(source):
+    if real.exists() and any(source.exists() and real.samefile(source) for source in sources):
         raise InvalidRequestError(f"{target} is the input: name another output")
     if not real.parent.is_dir():
         raise InvalidRequestError(f"there is no folder {target.parent} to write {target.name} in: make it first")
@@ -52,7 +52,7 @@ def replacing(target: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        check_target(target, None, overwrite=overwrite)
+        check_target(target, (), overwrite=overwrite)
         temporary.replace(target)
     except BaseException as error:
         with suppress(OSError):
@@ -65,14 +65,34 @@ def replacing(target: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
 
 @contextmanager
 def standard_output() -> Iterator[BinaryIO]:
-    """Standard output as bytes, flushed at the end."""
+    """Standard output as bytes, flushed at the end. Raises InvalidRequestError when it is closed, or its disk full."""
     try:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
-    except BrokenPipeError as error:
-        # Else the interpreter flushes once more on its way out, and complains.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise InvalidRequestError("standard output was closed before all was written") from error
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) or error.errno in _DISK_ERRORS:
+            raise output_refused(error) from error
+        raise
+
+
+def output_refused(error: OSError) -> InvalidRequestError:
+    """What to say when standard output takes no more; nothing is written to it from here on."""
+    # Else the interpreter flushes once more on its way out, and complains.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return InvalidRequestError("standard output was closed before all was written")
+    return InvalidRequestError(f"cannot write to standard output: {error.strerror}")
+
+
+@contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Raises InvalidRequestError that says that `what` cannot be written, when its disk is full or broken."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _DISK_ERRORS:
+            raise InvalidRequestError(f"cannot write {what}: {error.strerror}") from error
+        raise
 
 
 def _sync_folder(folder: Path) -> None:

@@ -17,8 +17,8 @@ class Constraints(msgspec.Struct, frozen=True, kw_only=True):
     workspace_id: str | None = None  # whose private endpoints may serve
     default_sort: str | None = None  # price, throughput or latency, where the request has no `sort` and no `order`
 
-    def permit(self, model: Model, endpoint: Endpoint) -> bool:
-        """Whether this endpoint of the model may serve at all, of those that are switched on."""
+    def permit(self, model: Model, endpoint: Endpoint, *, retains: bool) -> bool:
+        """Whether this endpoint of the model may serve at all, of those that are switched on. retains: prompts."""
         called = {model.slug.lower(), model.canonical_slug.lower()}
         served_by = {endpoint.tag.lower(), endpoint.provider.slug.lower(), endpoint.provider.name.lower()}
         return (
@@ -28,7 +28,7 @@ class Constraints(msgspec.Struct, frozen=True, kw_only=True):
             and self.ignored_models.isdisjoint(called)
             and (self.allowed_providers is None or not self.allowed_providers.isdisjoint(served_by))
             and self.ignored_providers.isdisjoint(served_by)
-            and not (self.zdr and endpoint.data_policy.retains_prompts)
+            and not (self.zdr and retains)
             and not (self.no_training and endpoint.data_policy.trains_on_prompts)
         )
 

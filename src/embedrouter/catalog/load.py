@@ -15,6 +15,7 @@ from embedrouter.catalog.check import empty_options, faults, pico_per_token
 from embedrouter.catalog.entries import EndpointEntry, Entry, Kind, ModelEntry, ProviderEntry, Sheet, Source, Stated
 from embedrouter.catalog.models import DataPolicy, Endpoint, Limits, Model, Price, Provider, Space
 from embedrouter.catalog.names import Names, names
+from embedrouter.catalog.waiting import Waiting
 from embedrouter.errors import CatalogError, CatalogProblem, nearest
 
 Ready = Callable[[ProviderEntry], bool]
@@ -96,6 +97,12 @@ class _Merged:
     def model(self, slug: str) -> ModelEntry | None:
         stated = self.models.get(slug)
         return stated.entry if stated is not None and isinstance(stated.entry, ModelEntry) else None
+
+    def is_shipped(self, endpoint: EndpointEntry) -> bool:
+        """Whether its model and its provider are everybody's to know of."""
+        model, provider = self.models.get(endpoint.model), self.providers.get(endpoint.provider)
+        shipped = endpoint.model == self.builtin.slug or (model is not None and model.source == "shipped")
+        return shipped and provider is not None and provider.source == "shipped"
 
     def hidden_with(self, stated: Stated) -> str | None:
         """Why an endpoint goes when a later source hides its provider or its model."""
@@ -179,6 +186,8 @@ def _made(merged: _Merged, ready: Ready, known: Names) -> Loaded:
     providers = {slug: provider_of(said) for slug in merged.providers if (said := merged.provider(slug)) is not None}
     why: dict[tuple[Kind, str], str | None] = {("provider", slug): reason for slug, reason in unready.items()}
     endpoints: dict[str, list[Endpoint]] = {merged.builtin.slug: list(merged.builtin.endpoints)}
+    lacking = {slug for slug, reason in unready.items() if reason and _unusable(merged.providers[slug].entry) is None}
+    waiting: dict[str, list[Provider]] = {}
     for key, stated in merged.endpoints.items():
         if not isinstance(stated.entry, EndpointEntry):
             continue
@@ -186,24 +195,31 @@ def _made(merged: _Merged, ready: Ready, known: Names) -> Loaded:
         reason = merged.hidden_with(stated) or ("it is disabled" if entry.disabled else None)
         if reason is None and (told := unready[entry.provider]) is not None:
             reason = f"its provider is not ready: {told}"
+            if entry.provider in lacking and merged.is_shipped(entry) and entry.model not in known.taken:
+                waiting.setdefault(entry.model, []).append(providers[entry.provider])
         if reason is None and entry.model in known.taken:
             reason = f'the name of its model is an alias of "{known.taken[entry.model]}"'
         why["endpoint", key] = reason
         if reason is None:
             model = merged.model(entry.model) or merged.builtin
             endpoints.setdefault(entry.model, []).append(_endpoint(entry, model, providers[entry.provider]))
-    builtin = msgspec.structs.replace(merged.builtin, endpoints=tuple(endpoints[merged.builtin.slug]))
+    builtin = msgspec.structs.replace(
+        merged.builtin,
+        endpoints=tuple(endpoints[merged.builtin.slug]),
+        waiting=tuple(waiting.get(merged.builtin.slug, ())),
+    )
     models = [builtin] if builtin.endpoints else []
     for slug in merged.models:
         model_entry = merged.model(slug)
         if model_entry is not None and slug in endpoints:
-            models.append(_model(model_entry, tuple(endpoints[slug])))
+            models.append(_model(model_entry, tuple(endpoints[slug]), tuple(waiting.get(slug, ()))))
         elif slug in known.taken:
             why["model", slug] = f'its name is an alias of "{known.taken[slug]}"'
         elif model_entry is not None:
             why["model", slug] = "none of its endpoints is served"
     served = {model.slug for model in models}
     aliases = {alias: slug for alias, slug in known.aliases.items() if slug in served}
+    unserved = {slug: Waiting(slug, tuple(some)) for slug, some in waiting.items() if slug not in served}
     listed = tuple(
         Listed(
             stated.kind,
@@ -216,11 +232,26 @@ def _made(merged: _Merged, ready: Ready, known: Names) -> Loaded:
         for name, stated in merged.holding.items()
     )
     entries = tuple(stated.entry for stated in merged.providers.values() if isinstance(stated.entry, ProviderEntry))
-    return Loaded(Catalog(models, aliases), listed, entries)
+    return Loaded(Catalog(models, aliases, _by_name(unserved, merged, known)), listed, entries)
+
+
+def _by_name(unserved: Mapping[str, Waiting], merged: _Merged, known: Names) -> dict[str, Waiting]:
+    """Under each name that the model would have, in lower case."""
+    entries = [(slug, merged.model(slug)) for slug in unserved]
+    found = {alias: unserved[slug] for alias, slug in known.aliases.items() if slug in unserved}
+    found |= {entry.canonical_slug.lower(): unserved[slug] for slug, entry in entries if entry and entry.canonical_slug}
+    return found | {slug.lower(): one for slug, one in unserved.items()}
 
 
 def _unready(entry: Entry | None, ready: Ready) -> str | None:
     """Why a provider cannot be asked."""
+    if isinstance(entry, ProviderEntry) and entry.needs_credential and _unusable(entry) is None and not ready(entry):
+        return "it has no credential" + (f": set {entry.credential_env} or store one" if entry.credential_env else "")
+    return _unusable(entry)
+
+
+def _unusable(entry: Entry | None) -> str | None:
+    """Why not, whoever brings a credential."""
     if not isinstance(entry, ProviderEntry):
         return "it is hidden"
     if entry.disabled:
@@ -229,8 +260,6 @@ def _unready(entry: Entry | None, ready: Ready) -> str | None:
         return "it has no base_url"
     if missing := empty_options(entry):
         return f"options.{missing[0]} is empty"
-    if entry.needs_credential and not ready(entry):
-        return "it has no credential" + (f": set {entry.credential_env} or store one" if entry.credential_env else "")
     return None
 
 
@@ -278,7 +307,7 @@ def _endpoint(entry: EndpointEntry, model: ModelEntry | Model, provider: Provide
     )
 
 
-def _model(entry: ModelEntry, endpoints: tuple[Endpoint, ...]) -> Model:
+def _model(entry: ModelEntry, endpoints: tuple[Endpoint, ...], waiting: tuple[Provider, ...]) -> Model:
     released = datetime.combine(entry.created, time(), UTC).timestamp() if entry.created is not None else 0
     return Model(
         slug=entry.slug,
@@ -292,4 +321,5 @@ def _model(entry: ModelEntry, endpoints: tuple[Endpoint, ...]) -> Model:
         endpoints=endpoints,
         space=_space(entry),
         fixed_dimensions=entry.fixed_dimensions,
+        waiting=waiting,
     )

@@ -88,6 +88,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: tuple[Endpoint, ...]
     space: Space | None = None  # None: not known
     fixed_dimensions: bool = False  # its vectors may not be cut: it was not trained for that
+    waiting: tuple[Provider, ...] = ()  # shipped ones that would serve it, too, had they a credential
 
     @property
     def author(self) -> str:

@@ -1,15 +1,21 @@
 """What the commands share: options, how errors are told, how the model is opened."""
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from embedrouter.errors import EmbedRouterError, InvalidRequestError, StoreUnavailableError
 from embedrouter.settings import EngineName, Precision, Settings
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def from_variable(variable: str, text: str) -> str:
@@ -63,9 +69,21 @@ JsonOption = Annotated[
 ]
 
 
+def examples(*lines: str) -> str:
+    """What stands below a command's help."""
+    return "\n\n".join(("Examples:" if len(lines) > 1 else "Example:", *lines))
+
+
 def say(text: str) -> None:
     """A line on standard output."""
-    print(text, flush=True)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise  # who reads has enough: Typer ends the command without a word
+    except OSError as error:
+        from embedrouter.bulk.targets import output_refused
+
+        raise output_refused(error) from error
 
 
 def note(line: str) -> None:
@@ -154,8 +172,15 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     for number, name in enumerate(columns):
         drawn.add_column(name, no_wrap=number == 0, min_width=12 if number == 0 else None)
     for line in texts:
-        drawn.add_row(*(value.replace("[", "\\[") for value in line))
+        drawn.add_row(*map(plain_text, line))
     Console().print(drawn)
+
+
+def plain_text(text: str) -> "Text":
+    """A text for a terminal as it is: no markup in it, and no characters that a terminal obeys."""
+    from rich.text import Text
+
+    return Text(_CONTROLS.sub(" ", text))
 
 
 def facts(pairs: Sequence[tuple[str, object]]) -> None:
@@ -175,6 +200,13 @@ def moment(at: int | None) -> str | None:
 def plain(usd: float) -> str:
     """An amount for people, without an exponent."""
     return f"{usd:.12f}".rstrip("0").rstrip(".")
+
+
+def text_of(option: str, text: str, most: int) -> str:
+    """What was typed, once it is one line of 1 to `most` characters. Raises InvalidRequestError naming the option."""
+    if not text.strip() or len(text) > most or not text.isprintable():
+        raise InvalidRequestError(f"{option} must have 1 to {most} printable characters")
+    return text
 
 
 def money_of(name: str, text: str) -> int:

@@ -18,6 +18,7 @@ from embedrouter.cli.common import (
     plain,
     show,
     table,
+    text_of,
     told,
 )
 from embedrouter.cli.store import actor, reading, writing
@@ -199,9 +200,9 @@ def _book(
     from embedrouter.ledger.credits import Credit, balance
     from embedrouter.ledger.credits import add as credit
 
-    for option, text, most in (("--reason", reason, 500), ("--idempotency-key", idempotency_key, 255)):
-        if text is not None and (not text.strip() or len(text) > most or not text.isprintable()):
-            raise InvalidRequestError(f"{option} must have 1 to {most} printable characters")
+    text_of("--reason", reason, 500)
+    if idempotency_key is not None:
+        text_of("--idempotency-key", idempotency_key, 255)
     wanted = Credit(kind, money_of("the amount", amount), actor(), reason, now(), idempotency_key)
     with writing(config, data_dir, database_url) as store:
         booked = Booked(_entry(store.write(credit, wanted)), _standing(store.opened.read(balance)))

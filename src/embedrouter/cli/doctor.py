@@ -20,7 +20,7 @@ from embedrouter.cli.store import Opened, found
 from embedrouter.errors import StoreError
 
 if TYPE_CHECKING:
-    from embedrouter.ledger.doctor import Finding
+    from embedrouter.ledger.comparing import Finding
 
 
 class FindingShown(msgspec.Struct, frozen=True):
@@ -60,7 +60,8 @@ def doctor(
 
 def _examine(store: Opened) -> Report:
     from embedrouter.errors import StoreUnavailableError
-    from embedrouter.ledger.doctor import MOST, Finding, examine, orphans, silent
+    from embedrouter.ledger.comparing import MOST, Finding
+    from embedrouter.ledger.doctor import examine, orphans, silent
     from embedrouter.store.health import damages, warnings
     from embedrouter.store.migrate import check
 
@@ -101,7 +102,7 @@ def _sealed(store: Opened) -> "list[Finding]":
     """Credentials that no key of ours opens."""
     from embedrouter.accounts.rotation import check
     from embedrouter.accounts.sealing import Sealer
-    from embedrouter.ledger.doctor import Finding
+    from embedrouter.ledger.comparing import Finding
 
     found = store.read(check, Sealer.of(store.settings)).findings
     return [Finding("sealed", f"credential {one.id}", "opened by a key we have", one.reason) for one in found]

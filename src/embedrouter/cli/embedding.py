@@ -1,4 +1,4 @@
-"""embedrouter embed | similarity | bench."""
+"""embedrouter embed | bench."""
 
 import os
 import signal
@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from embedrouter.bulk.columns import OnEmpty
-from embedrouter.bulk.formats import SourceFormat, TargetFormat
+from embedrouter.bulk.formats import TargetFormat, VectorsType
 from embedrouter.cli.common import (
     ConfigOption,
     EngineOption,
@@ -21,33 +20,54 @@ from embedrouter.cli.common import (
     opened,
     told,
 )
+from embedrouter.cli.inputs import (
+    ColumnOption,
+    InputFormatOption,
+    OnEmptyOption,
+    OverwriteOption,
+    QuietOption,
+    TruncateOption,
+)
+from embedrouter.errors import InvalidRequestError
 from embedrouter.settings import load
 
 
 def embed(
-    source: Annotated[str, typer.Argument(help="Text lines, CSV, TSV, JSONL or Parquet; - for standard input.")],
-    output: Annotated[
-        str, typer.Option("--output", "-o", help="Parquet, JSONL or .npy; - for JSONL on standard output.")
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Text lines, CSV, TSV, JSONL or Parquet: a file, folder, pattern or URI; - for standard input."
+        ),
     ],
-    column: Annotated[str | None, typer.Option(help="The column that holds the text.", show_default="text")] = None,
-    input_format: Annotated[
-        SourceFormat | None, typer.Option(help="What the input is.", show_default="by suffix")
-    ] = None,
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Parquet, JSONL or .npy; NAME/ for a folder of Parquet; - for JSONL on standard output.",
+        ),
+    ],
+    column: ColumnOption = None,
+    input_format: InputFormatOption = None,
     output_format: Annotated[
         TargetFormat | None, typer.Option(help="What the output is.", show_default="by suffix")
     ] = None,
     vector_column: Annotated[str, typer.Option(help="The name of the new column.")] = "embedding",
-    on_empty: Annotated[OnEmpty, typer.Option(help="What to do with rows without text.")] = "error",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
-    truncate: Annotated[
-        bool | None,
-        typer.Option(
-            "--truncate/--no-truncate",
-            help="Cut long texts at 256 tokens, or refuse them; else they are embedded by windows.",
-            show_default=False,
-        ),
+    vectors_type: Annotated[VectorsType, typer.Option(help="float16 halves the output.")] = "float32",
+    on_empty: OnEmptyOption = "error",
+    overwrite: OverwriteOption = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Forget what an earlier run has done.")] = False,
+    dedupe: Annotated[bool, typer.Option("--dedupe", help="Compute identical texts once.")] = False,
+    shard_rows: Annotated[int, typer.Option(help="Rows after which what is done is safe.", min=1)] = 16_384,
+    truncate: TruncateOption = None,
+    quiet: QuietOption = False,
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="Compute on Ray: ray://host:port, host:port, auto or local.", show_default="this process"),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Workers on the cluster.", show_default="one a node")
+    ] = None,
     config: ConfigOption = None,
     model_dir: ModelDirOption = None,
     offline: OfflineOption = None,
@@ -58,43 +78,40 @@ def embed(
     """Embed a file of texts into a file of vectors, in memory that does not grow with it."""
     with told():
         from embedrouter.bulk import EmbedOptions, embed_file
+        from embedrouter.bulk.storage import shown
 
         options = EmbedOptions(
             column=column,
             input_format=input_format,
             output_format=output_format,
             vector_column=vector_column,
+            vectors_type=vectors_type,
             on_empty=on_empty,
             overwrite=overwrite,
+            restart=restart,
+            dedupe=dedupe,
+            shard_rows=shard_rows,
             truncate=truncate,
             quiet=quiet,
         )
+        if workers is not None and cluster is None:
+            raise InvalidRequestError("--workers goes with --cluster; here --threads says how many cores to use")
         settings = load(model_flags(model_dir, offline, engine, precision, threads), os.environ, config)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a half-written output is removed
-        with opened(settings) as model:
-            report = embed_file(model, source, output, options)
+        if cluster is not None:
+            from embedrouter.bulk.cluster import ClusterOptions, embed_file_on
+            from embedrouter.bulk.cluster_worker import Loading
+
+            where = ClusterOptions(cluster, workers, settings.threads)
+            report = embed_file_on(where, Loading.of(settings), source, output, options)
+        else:
+            with opened(settings) as model:
+                report = embed_file(model, source, output, options)
         if not quiet:
             skipped = f", {report.skipped:,} skipped" if report.skipped else ""
-            rate = report.rows / max(report.seconds, 1e-9)
-            note(f"{report.rows:,} rows{skipped} in {report.seconds:.1f} s ({rate:,.0f}/s) -> {output}")
-
-
-def similarity(
-    left: Annotated[str, typer.Argument(help="A text.")],
-    right: Annotated[list[str], typer.Argument(help="The texts to compare it with.")],
-    config: ConfigOption = None,
-    model_dir: ModelDirOption = None,
-    offline: OfflineOption = None,
-    engine: EngineOption = None,
-    precision: PrecisionOption = None,
-) -> None:
-    """Cosine similarity of a text with others, the nearest first."""
-    with told():
-        settings = load(model_flags(model_dir, offline, engine, precision, None), os.environ, config)
-        with opened(settings) as model:
-            scores = model.similarity(left, right)[0]
-        for score, text in sorted(zip(scores.tolist(), right, strict=True), reverse=True):
-            typer.echo(f"{score:.4f}  {text}")
+            before = f" ({report.resumed:,} by an earlier run)" if report.resumed else ""
+            rate = (report.rows + report.skipped - report.resumed) / max(report.seconds, 1e-9)
+            note(f"{report.rows:,} rows{before}{skipped} in {report.seconds:.1f} s ({rate:,.0f}/s) -> {shown(output)}")
 
 
 def bench(

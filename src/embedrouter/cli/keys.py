@@ -20,6 +20,7 @@ from embedrouter.cli.common import (
     plain,
     show,
     table,
+    text_of,
     told,
 )
 from embedrouter.cli.store import Writing, reading, writing
@@ -269,9 +270,7 @@ def _values(
     """Columns of `api_keys`, only those that were given. Raises InvalidRequestError."""
     values: dict[str, Any] = {}
     if name is not None:
-        if not name.strip() or len(name) > 200 or not name.isprintable():
-            raise InvalidRequestError("--name must have 1 to 200 printable characters")
-        values["name"] = name
+        values["name"] = text_of("--name", name, 200)
     if limit is not None:
         values["limit_pico"] = None if limit == "none" else money_of("--limit", limit)
         if values["limit_pico"] is not None and values["limit_pico"] < 0:
@@ -318,7 +317,7 @@ def _time(text: str, at: int) -> int:
 
 
 def _spent(connection: "Connection", ids: Sequence[int], at: int) -> dict[int, dict[str, int]]:
-    """{key: {period: pico-USD spent and held}} of the periods that run."""
+    """{key: {period: pico-USD spent, held, and of own credentials}} of the periods that run."""
     from sqlalchemy import select, tuple_
 
     from embedrouter.store.tables import spending
@@ -331,12 +330,14 @@ def _spent(connection: "Connection", ids: Sequence[int], at: int) -> dict[int, d
     for row in connection.execute(query):
         found.setdefault(int(row.scope_id), {})[row.period] = row.spent_pico
         found[int(row.scope_id)][f"{row.period} held"] = row.held_pico
+        found[int(row.scope_id)][f"{row.period} byok"] = row.byok_pico + row.byok_held_pico
     return found
 
 
 def _shown(key: "ApiKey", spent: Mapping[str, int], at: int) -> Key:
     period = key.limit_reset or "total"
-    used = spent.get(period, 0) + spent.get(f"{period} held", 0)
+    counted = (period, f"{period} held", *([f"{period} byok"] if key.include_byok_in_limit else []))
+    used = sum(spent.get(name, 0) for name in counted)
     return Key(
         hash=key.hash,
         label=key.label,

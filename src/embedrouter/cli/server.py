@@ -1,5 +1,6 @@
 """embedrouter serve."""
 
+import gc
 import os
 from typing import Annotated
 
@@ -84,6 +85,7 @@ def serve(
             "access_log": access_log,
         }
         settings = load(flags, os.environ, config)
+        gc.disable()  # until it serves: what starting makes stays, and walking it again and again takes time
         from embedrouter.serve import run
 
         run(settings, say)

@@ -76,7 +76,7 @@ def usage(
         columns = (by, *Used.__struct_fields__[1:])
         rows = [msgspec.structs.astuple(line) for line in lines]
         if as_csv:
-            from embedrouter.api.csv import csv_text
+            from embedrouter.csv import csv_text
 
             typer.echo(csv_text(columns, rows), nl=False)
         else:

@@ -14,11 +14,10 @@ from sqlalchemy.sql import ColumnElement
 from embedrouter.errors import InvalidRequestError, nearest
 from embedrouter.ledger.doctor import PRUNED, USAGE_PRUNED, pruned_until
 from embedrouter.ledger.filters import Filter
-from embedrouter.ledger.generations import BUCKET
 from embedrouter.ledger.labels import Label, labels
 from embedrouter.ledger.measures import DIMENSIONS, METRICS, Metric, Number, Sums
 from embedrouter.ledger.zones import GRANULARITIES, Granularity, step_of
-from embedrouter.periods import DAY, SECOND, iso
+from embedrouter.periods import DAY, QUARTER, SECOND, iso
 from embedrouter.store.tables import api_keys, generations, usage
 
 MOST_ROWS: Final = 10_000
@@ -167,7 +166,7 @@ def _range(connection: Connection, query: Query, warnings: list[str]) -> tuple[i
         warnings.append(f"time_range: {what} before {iso(gone)} was removed, as the settings say")
     if query.detailed:
         return query.start, query.end
-    quarter = BUCKET * SECOND
+    quarter = QUARTER * SECOND
     start, end = query.start // quarter * quarter, -(-query.end // quarter) * quarter
     if (start, end) != (query.start, query.end):
         warnings.append(f"time_range: widened to whole quarters of an hour, {iso(start)} to {iso(end)}")

@@ -27,6 +27,7 @@ class AppClaim(NamedTuple):
     url: str  # normalised: it is the app
     title: str | None = None
     categories: tuple[str, ...] = ()
+    at: int | None = None  # microseconds; None: now
 
 
 class App(NamedTuple):
@@ -123,7 +124,8 @@ def _note(batch: Batch, claim: AppClaim) -> App | None:
     if row is None:
         if connection.execute(select(func.count()).select_from(apps)).scalar_one() >= MOST:
             return None
-        values = {"url": claim.url, "title": claim.title, "categories": ",".join(claim.categories), "created_at": now()}
+        at = now() if claim.at is None else claim.at
+        values = {"url": claim.url, "title": claim.title, "categories": ",".join(claim.categories), "created_at": at}
         return _app(connection.execute(insert(apps).values(values).returning(apps)).one())
     app = _app(row)
     if not _says_more(app, claim):

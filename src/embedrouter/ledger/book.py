@@ -20,8 +20,11 @@ from embedrouter.errors import (
     StoreUnavailableError,
 )
 from embedrouter.ledger import generations, holds
+from embedrouter.ledger.claims import Amount
 from embedrouter.ledger.generations import Settlement
-from embedrouter.ledger.holds import Hold, Payer
+from embedrouter.ledger.headroom import Expected, Headroom
+from embedrouter.ledger.holds import Hold, Room
+from embedrouter.ledger.payer import Payer
 from embedrouter.store import Batch, Database, Writer
 from embedrouter.store.tables import holds as holds_table
 from embedrouter.store.tables import instances
@@ -61,6 +64,7 @@ class Ledger:
         self.instance = instance
         self._waits = database.durability != "async"
         self._owed: deque[tuple[Any, Any]] = deque()  # (handler, payload) that must not be lost
+        self.headroom = Headroom()
         self._alone = False  # no other process serves this database
         self._running: Counter[int] = Counter()  # requests under way in this process, of keys that may have so many
 
@@ -73,6 +77,10 @@ class Ledger:
     def may_admit_late(self) -> bool:
         """Whether requests may be admitted with their settlement, in one transaction: answers wait for it."""
         return self._waits
+
+    def is_far(self, one: Expected) -> bool:
+        """Whether a request, counted as under way already, surely fits its limits when it will be settled."""
+        return self._alone and self._waits and self.headroom.is_far(one, now())
 
     @contextmanager
     def place(self, payer: Payer) -> Iterator[Payer]:
@@ -95,14 +103,16 @@ class Ledger:
             if not self._running[key_id]:
                 del self._running[key_id]
 
-    def wanted(self, payer: Payer, generation_id: str, amount_pico: int, tokens: int, at: int) -> Hold:
+    def wanted(self, payer: Payer, generation_id: str, amount: Amount, tokens: int, at: int) -> Hold:
         """What to ask for: money in the periods of `at`, when the request came, but rates as of now."""
-        return Hold(generation_id, self.instance.id, payer, payer.claims(at), amount_pico, tokens, now())
+        claims = payer.claims(at)
+        beside = self.headroom.beside(claims, payer.key_id)
+        return Hold(generation_id, self.instance.id, payer, claims, amount, tokens, now(), *beside)
 
-    async def hold(self, payer: Payer, generation_id: str, amount_pico: int, tokens: int, at: int) -> Hold:
+    async def hold(self, payer: Payer, generation_id: str, amount: Amount, tokens: int, at: int) -> Hold:
         """Reserve what a request will cost. Raises PaymentRequiredError, PermissionDeniedError,
         RateLimitExceededError, StoreUnavailableError. A caller that goes away while it waits holds nothing."""
-        wanted = self.wanted(payer, generation_id, amount_pico, tokens, at)
+        wanted = self.wanted(payer, generation_id, amount, tokens, at)
         writing = self.writer.write(holds.hold, wanted)
         try:
             return await self._in_time(writing)
@@ -118,10 +128,12 @@ class Ledger:
         Where durability is `async` nothing is waited for: what was answered in the last moments can be lost by a kill.
         """
         try:
-            writing = self.writer.write(generations.settle, settlement)
+            writing = self.writer.write(generations.settle, settlement, apart=settlement.beside is not None)
         except EmbedRouterError:
             self._write_surely(generations.void, settlement)
             raise
+        if settlement.looks_round:
+            writing.add_done_callback(self._saw)
         if not self._waits:
             writing.add_done_callback(lambda done: self._owe(done, _settle_again, settlement))
             try:
@@ -179,6 +191,10 @@ class Ledger:
             raise StoreUnavailableError("the database takes too long at the moment; try again", retry_after=2)
         return writing.result()
 
+    def _saw(self, done: "asyncio.Future[Room]") -> None:
+        if not done.cancelled() and done.exception() is None:
+            self.headroom.saw(done.result())
+
     def _pay(self) -> None:
         """Write some of what is owed, together. Raises StoreUnavailableError; then that is owed still."""
         some: list[tuple[Any, Any]] = []
@@ -231,7 +247,7 @@ class Ledger:
                 self.give_back(payload.hold)
 
 
-def _settle_again(batch: Batch, settlements: Sequence[Settlement]) -> Sequence[Exception | None]:
+def _settle_again(batch: Batch, settlements: Sequence[Settlement]) -> Sequence[Room | Exception]:
     """What is owed may have been written by the try that seemed to fail."""
     return generations.settle(batch._replace(again=True), settlements)
 
@@ -257,5 +273,6 @@ def _sign_off(batch: Batch, ids: Sequence[str]) -> Sequence[None]:
 
 
 def _release(batch: Batch, which: ColumnElement[bool]) -> None:
-    gone = delete(holds_table).where(which).returning(holds_table.c.claims, holds_table.c.amount_pico)
-    holds.free(batch, [(row.claims, row.amount_pico) for row in batch.connection.execute(gone)])
+    told = (holds_table.c.claims, holds_table.c.amount_pico, holds_table.c.byok_pico)
+    gone = batch.connection.execute(delete(holds_table).where(which).returning(*told))
+    holds.free(batch, [(claims, Amount(*amount)) for claims, *amount in gone])

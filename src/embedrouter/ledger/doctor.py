@@ -5,37 +5,46 @@ differs, so its size is no matter here.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import BigInteger, ColumnElement, Connection, Select, case, cast, func, literal, or_, select, union_all
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    case,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+)
 
+from embedrouter.ledger.batch_sums import batch_sums
 from embedrouter.ledger.book import DEAD_AFTER
-from embedrouter.ledger.generations import BUCKET
-from embedrouter.ledger.holds import CLAIMS
-from embedrouter.periods import DAY, PERIODS, SECOND, Period, start_of
-from embedrouter.store.tables import accounts, api_keys, generations, holds, instances, ledger, marks, spending, usage
+from embedrouter.ledger.claims import CLAIMS, NOTHING, Amount, Claim, summed
+from embedrouter.ledger.comparing import MOST, Finding, compare, differ, named, zero
+from embedrouter.ledger.rollups import ROLLUPS, mark
+from embedrouter.periods import DAY, PERIODS, QUARTER, SECOND, Period, start_of
+from embedrouter.store.tables import (
+    accounts,
+    api_keys,
+    generations,
+    holds,
+    instances,
+    ledger,
+    marks,
+    spending,
+    usage,
+)
 
 PRUNED: Final = "generations_pruned_until"  # in `marks`: microseconds; older generations may be gone
 USAGE_PRUNED: Final = "usage_pruned_until"  # in `marks`: microseconds; older rows of `usage` may be gone
 SPENDING_PRUNED: Final = "spending_pruned_until"  # the same of `spending`, but for its totals
 _KEYS_REVISION: Final = "keys_revision"  # in `marks`: what accounts count their changes by
-MOST: Final = 100  # findings of one check; who has more has them all for one reason
 _CHUNK: Final = 500  # keys looked at together
-
-
-class Finding(NamedTuple):
-    """One disagreement."""
-
-    check: str
-    row: str
-    expected: str
-    found: str
-
-    def __str__(self) -> str:
-        return f"{self.check}: {self.row} should be {self.expected}, is {self.found}"
 
 
 class Diagnosis(NamedTuple):
@@ -101,21 +110,21 @@ def orphans(connection: Connection) -> list[str]:
 
 def _credits(connection: Connection, _: _Pruned) -> Iterator[Finding]:
     """Top-ups and adjustments make what an account says it was credited."""
-    booked = select(ledger.c.account_id.label("account"), ledger.c.amount_pico.label("made"), _zero("kept")).where(
+    booked = select(ledger.c.account_id.label("account"), ledger.c.amount_pico.label("made"), zero("kept")).where(
         ledger.c.kind != "usage"
     )
-    credited = select(accounts.c.id.label("account"), _zero("made"), accounts.c.credited_pico.label("kept"))
-    yield from _compare(connection, "credits of an account", ("account",), [booked, credited])
+    credited = select(accounts.c.id.label("account"), zero("made"), accounts.c.credited_pico.label("kept"))
+    yield from compare(connection, "credits of an account", ("account",), [booked, credited])
 
 
 def _balances(connection: Connection, _: _Pruned) -> Iterator[Finding]:
     """The whole ledger makes the balance: what was credited less what was spent."""
-    booked = select(ledger.c.account_id.label("account"), ledger.c.amount_pico.label("made"), _zero("kept"))
-    credited = select(accounts.c.id.label("account"), _zero("made"), accounts.c.credited_pico.label("kept"))
-    spent = select(spending.c.scope_id.label("account"), _zero("made"), (-spending.c.spent_pico).label("kept")).where(
+    booked = select(ledger.c.account_id.label("account"), ledger.c.amount_pico.label("made"), zero("kept"))
+    credited = select(accounts.c.id.label("account"), zero("made"), accounts.c.credited_pico.label("kept"))
+    spent = select(spending.c.scope_id.label("account"), zero("made"), (-spending.c.spent_pico).label("kept")).where(
         spending.c.scope == "account"
     )
-    yield from _compare(connection, "balance", ("account",), [booked, credited, spent])
+    yield from compare(connection, "balance", ("account",), [booked, credited, spent])
 
 
 def _usage_entries(connection: Connection, pruned: _Pruned) -> Iterator[Finding]:
@@ -125,9 +134,9 @@ def _usage_entries(connection: Connection, pruned: _Pruned) -> Iterator[Finding]
         generations.c.key_id,
         _day_of(generations.c.created_at // SECOND).label("day"),
         generations.c.cost_pico.label("made"),
-        _zero("kept"),
+        zero("kept"),
     ).where(generations.c.created_at >= since * SECOND)
-    yield from _compare(connection, "usage entry of the ledger", ("key_id", "day"), [made, _booked(since)])
+    yield from compare(connection, "usage entry of the ledger", ("key_id", "day"), [made, _booked(since)])
 
 
 def _usage_days(connection: Connection, pruned: _Pruned) -> Iterator[Finding]:
@@ -136,9 +145,9 @@ def _usage_days(connection: Connection, pruned: _Pruned) -> Iterator[Finding]:
         return
     since = _next(pruned.usage, DAY)
     made = select(
-        usage.c.key_id, _day_of(usage.c.bucket).label("day"), usage.c.cost_pico.label("made"), _zero("kept")
+        usage.c.key_id, _day_of(usage.c.bucket).label("day"), usage.c.cost_pico.label("made"), zero("kept")
     ).where(usage.c.bucket >= since)
-    yield from _compare(connection, "usage entry of the ledger", ("key_id", "day"), [made, _booked(since)])
+    yield from compare(connection, "usage entry of the ledger", ("key_id", "day"), [made, _booked(since)])
 
 
 def _spent_by_keys(connection: Connection, pruned: _Pruned) -> Iterator[Finding]:
@@ -156,49 +165,58 @@ def _spent_by_keys(connection: Connection, pruned: _Pruned) -> Iterator[Finding]
         yield from _compare_spent(connection, "key", some, days, _next(pruned.spending, DAY))
 
 
-def _spent_by_workspaces(connection: Connection, pruned: _Pruned) -> Iterator[Finding]:
-    """What a workspace spent, in each period that `usage` has wholly, is the sum of its usage."""
+def _spent_as_used(connection: Connection, pruned: _Pruned) -> Iterator[Finding]:
+    """What a workspace spent, and what own credentials paid for, in each period that `usage` has wholly, is the sum of
+    its usage."""
+    yield from _as_used(connection, pruned, "workspace", usage.c.workspace_id, usage.c.cost_pico)
+    for scope, of in (("workspace", usage.c.workspace_id), ("key", usage.c.key_id)):
+        yield from _as_used(connection, pruned, scope, of, usage.c.upstream_pico)
+
+
+def _as_used(connection: Connection, pruned: _Pruned, scope: str, of: Any, metric: Any) -> Iterator[Finding]:
     since = _next(pruned.usage, DAY)
     gone = max(since, _next(pruned.spending, DAY))
-    rows = select(usage.c.workspace_id, _day_of(usage.c.bucket).label("day"), usage.c.cost_pico).where(
-        usage.c.bucket >= since
-    )
-    by_day = rows.subquery()  # PostgreSQL takes no expression with parameters for the same one twice
+    rows = select(of.label("of"), _day_of(usage.c.bucket).label("day"), metric.label("pico"))
+    by_day = rows.where(usage.c.bucket >= since).subquery()  # PostgreSQL takes no expression with parameters twice
     days = connection.execute(
-        select(by_day.c.workspace_id, by_day.c.day, func.sum(by_day.c.cost_pico)).group_by(
-            by_day.c.workspace_id, by_day.c.day
-        )
+        select(by_day.c.of, by_day.c.day, func.sum(by_day.c.pico)).group_by(by_day.c.of, by_day.c.day)
     )
-    yield from _compare_spent(connection, "workspace", None, days, gone, totals=not pruned.usage)
+    kept = spending.c.byok_pico if metric is usage.c.upstream_pico else spending.c.spent_pico
+    yield from _compare_spent(connection, scope, None, days, gone, totals=not pruned.usage, kept=kept)
 
 
 def _spent_by_all(connection: Connection, _: _Pruned) -> Iterator[Finding]:
     """All workspaces together spent what all accounts did, also where `usage` is pruned."""
     spent = select(func.coalesce(func.sum(spending.c.spent_pico), 0)).where(spending.c.period == "total")
+    byok = select(func.coalesce(func.sum(spending.c.byok_pico), 0)).where(spending.c.period == "total")
+    by_keys, by_workspaces, by_accounts = (
+        int(connection.execute(byok.where(spending.c.scope == scope)).scalar_one())
+        for scope in ("key", "workspace", "account")
+    )
+    yield from differ("byok of all workspaces", "period=total", by_keys, by_workspaces)
+    yield from differ("byok of all accounts", "period=total", 0, by_accounts)
     of_accounts = connection.execute(spent.where(spending.c.scope == "account")).scalar_one()
     of_workspaces = connection.execute(spent.where(spending.c.scope == "workspace")).scalar_one()
-    yield from _differ("spending of all workspaces", "period=total", int(of_accounts), int(of_workspaces))
+    yield from differ("spending of all workspaces", "period=total", int(of_accounts), int(of_workspaces))
 
 
 def _held(connection: Connection, _: _Pruned) -> Iterator[Finding]:
     """What is held is the sum of the holds."""
-    made: dict[Any, int] = {}
-    for row in connection.execute(select(holds.c.id, holds.c.claims, holds.c.amount_pico)):
+    wanted: list[tuple[Sequence[Claim], Amount]] = []
+    for row in connection.execute(select(holds.c.id, holds.c.claims, holds.c.amount_pico, holds.c.byok_pico)):
         try:
-            claims = CLAIMS.decode(row.claims)
+            wanted.append((CLAIMS.decode(row.claims), Amount(row.amount_pico, row.byok_pico)))
         except msgspec.DecodeError:
             yield Finding("hold", f"id={row.id}", "one with claims", "one whose claims cannot be read")
-            continue
-        for claim in claims:
-            made[tuple(claim)] = made.get(tuple(claim), 0) + row.amount_pico
-    columns = (spending.c.scope, spending.c.scope_id, spending.c.period, spending.c.start)
-    kept = {
-        tuple(row[:-1]): row[-1]
-        for row in connection.execute(select(*columns, spending.c.held_pico).where(spending.c.held_pico != 0))
-    }
-    for key in sorted(made.keys() | kept.keys()):
-        named = _row(("scope", "scope_id", "period", "start"), key)
-        yield from _differ("held money", named, made.get(key, 0), kept.get(key, 0))
+    made = summed(wanted)
+    table = spending.c
+    query = select(table.scope, table.scope_id, table.period, table.start, table.held_pico, table.byok_held_pico)
+    rows = connection.execute(query.where(or_(table.held_pico != 0, table.byok_held_pico != 0)))
+    kept = {Claim(*of): Amount(pico, byok_pico) for *of, pico, byok_pico in rows}
+    for claim in sorted(made.keys() | kept.keys()):
+        of, expected, found = named(Claim._fields, claim), made.get(claim, NOTHING), kept.get(claim, NOTHING)
+        yield from differ("held money", of, expected.pico, found.pico)
+        yield from differ("held money (byok)", of, expected.byok_pico, found.byok_pico)
 
 
 # --- usage
@@ -206,7 +224,7 @@ def _held(connection: Connection, _: _Pruned) -> Iterator[Finding]:
 
 def _buckets(connection: Connection, pruned: _Pruned) -> Iterator[Finding]:
     """Each row of `usage` is the sum of its generations."""
-    since = max(_next(pruned.generations, BUCKET), _next(pruned.usage, BUCKET))
+    since = max(_next(pruned.generations, QUARTER), _next(pruned.usage, QUARTER))
     second = generations.c.created_at // SECOND
     names = ("key_id", "workspace_id", "model_permaslug", "endpoint", "app_id", "public")
     metrics: Mapping[str, Any] = {
@@ -218,20 +236,42 @@ def _buckets(connection: Connection, pruned: _Pruned) -> Iterator[Finding]:
         "cost_pico": generations.c.cost_pico,
         "latency_us": generations.c.latency_us,
         "generation_us": generations.c.generation_us,
+        "cancelled": _flag((generations.c.status != 200) & generations.c.cancelled),
+        "byok_tokens": case((generations.c.is_byok, generations.c.prompt_tokens), else_=0),
+        "upstream_pico": generations.c.upstream_pico,
     }
     made = select(
-        (second - second % BUCKET).label("bucket"),
+        (second - second % QUARTER).label("bucket"),
         *(generations.c[name] for name in names),
         *(cast(value, BigInteger).label(f"made_{name}") for name, value in metrics.items()),
-        *(_zero(f"kept_{name}") for name in metrics),
+        *(zero(f"kept_{name}") for name in metrics),
     ).where(generations.c.created_at >= since * SECOND)
     kept = select(
         usage.c.bucket,
         *(usage.c[name] for name in names),
-        *(_zero(f"made_{name}") for name in metrics),
+        *(zero(f"made_{name}") for name in metrics),
         *(usage.c[name].label(f"kept_{name}") for name in metrics),
     ).where(usage.c.bucket >= since)
-    yield from _compare(connection, "usage", ("bucket", *names), [made, kept], tuple(metrics))
+    yield from compare(connection, "usage", ("bucket", *names), [made, kept], tuple(metrics))
+
+
+def _rolled_up(connection: Connection, pruned: _Pruned) -> Iterator[Finding]:
+    """Each row of a rollup is the sum of its rows of `usage` before the mark, and there are no others."""
+    since, until = _next(pruned.usage, DAY), mark(connection)
+    for rollup in ROLLUPS:
+        table, live, keys, sums = rollup.table, rollup.live, rollup.keys, rollup.sums
+        made = select(
+            *(live[name].label(name) for name in keys),
+            *(live[name].label(f"made_{name}") for name in sums),
+            *(zero(f"kept_{name}") for name in sums),
+        ).where(usage.c.bucket >= since, usage.c.bucket < until, *rollup.within)
+        kept = select(
+            *(table.c[name] for name in keys),
+            *(zero(f"made_{name}") for name in sums),
+            *(table.c[name].label(f"kept_{name}") for name in sums),
+        ).where(table.c.bucket >= since, *([table.c.split == rollup.split] if rollup.split else []))
+        name = f"{table.name} ({rollup.split})" if rollup.split else table.name
+        yield from compare(connection, name, keys, [made, kept], sums)
 
 
 # --- rows by themselves
@@ -263,42 +303,18 @@ _CHECKS: Final = (
     _usage_entries,
     _usage_days,
     _buckets,
+    _rolled_up,
     _spent_by_keys,
-    _spent_by_workspaces,
+    _spent_as_used,
     _spent_by_all,
     _held,
     _charged,
+    lambda connection, pruned: batch_sums(connection, pruned.generations),
     _revisions,
 )
 
 
 # --- comparing
-
-
-def _compare(
-    connection: Connection,
-    check: str,
-    by: Sequence[str],
-    parts: Sequence[Select[Any]],
-    metrics: Sequence[str] = ("",),
-) -> Iterator[Finding]:
-    """Groups of the rows of `parts`, of which the sum of `made` is not the sum of `kept`, for one metric or several."""
-    pairs = [(f"made_{name}", f"kept_{name}") if name else ("made", "kept") for name in metrics]
-    rows = union_all(*parts).subquery()
-    sums = [(func.sum(rows.c[made]), func.sum(rows.c[kept])) for made, kept in pairs]
-    columns = [rows.c[name] for name in by]
-    query = (
-        select(*columns, *(total for pair in sums for total in pair))
-        .group_by(*columns)
-        .having(or_(*(made != kept for made, kept in sums)))
-        .order_by(*columns)
-        .limit(MOST)
-    )
-    for row in connection.execute(query):
-        values = row[len(by) :]
-        for index, name in enumerate(metrics):
-            told = f"{check} ({name})" if name else check
-            yield from _differ(told, _row(by, row), int(values[2 * index]), int(values[2 * index + 1]))
 
 
 def _compare_spent(
@@ -309,6 +325,7 @@ def _compare_spent(
     since: int,
     *,
     totals: bool = True,
+    kept: Any = spending.c.spent_pico,
 ) -> Iterator[Finding]:
     """days: (id, first second of a day, pico-USD). since: of periods that began before, rows may be gone."""
     made: dict[tuple[str, Period, int], int] = {}
@@ -319,40 +336,19 @@ def _compare_spent(
             except (OverflowError, ValueError):  # a damaged day, which another check names
                 continue
             made[key] = made.get(key, 0) + int(cost)
-    query = select(spending.c.scope_id, spending.c.period, spending.c.start, spending.c.spent_pico).where(
-        spending.c.scope == scope
-    )
+    query = select(spending.c.scope_id, spending.c.period, spending.c.start, kept).where(spending.c.scope == scope)
     if ids is not None:
         query = query.where(spending.c.scope_id.in_(ids))
-    kept = {(row.scope_id, row.period, row.start): row.spent_pico for row in connection.execute(query)}
-    for key in sorted(made.keys() | kept.keys()):
+    there = {(of, period, start): pico for of, period, start, pico in connection.execute(query)}
+    check = f"{'byok' if kept is spending.c.byok_pico else 'spending'} of a {scope}"
+    for key in sorted(made.keys() | there.keys()):
         if totals if key[1] == "total" else key[2] >= since:
-            row = _row(("scope", "scope_id", "period", "start"), (scope, *key))
-            yield from _differ(f"spending of a {scope}", row, made.get(key, 0), kept.get(key, 0))
-
-
-def _differ(check: str, row: str, expected: int, found: int) -> Iterator[Finding]:
-    if expected != found:
-        yield Finding(check, row, str(expected), str(found))
-
-
-def _row(names: Sequence[str], values: Sequence[Any]) -> str:
-    """`key_id=1, day=1767225600 (2026-01-01T00:00Z)`: enough for a WHERE."""
-    return ", ".join(
-        f"{name}={value}{_moment(value) if name in {'day', 'bucket', 'start'} else ''}"
-        for name, value in zip(names, values, strict=False)
-    )
-
-
-def _moment(second: Any) -> str:
-    try:
-        return f" ({datetime.fromtimestamp(int(second), UTC):%Y-%m-%dT%H:%MZ})" if second else ""
-    except (OverflowError, ValueError):  # a damaged one
-        return ""
+            of = named(("scope", "scope_id", "period", "start"), (scope, *key))
+            yield from differ(check, of, made.get(key, 0), there.get(key, 0))
 
 
 def _booked(since: int) -> Select[Any]:
-    return select(ledger.c.key_id, ledger.c.day, _zero("made"), (-ledger.c.amount_pico).label("kept")).where(
+    return select(ledger.c.key_id, ledger.c.day, zero("made"), (-ledger.c.amount_pico).label("kept")).where(
         ledger.c.kind == "usage", or_(ledger.c.day >= since, ledger.c.day.is_(None))
     )
 
@@ -364,10 +360,6 @@ def _day_of(second: Any) -> ColumnElement[int]:
 
 def _flag(condition: ColumnElement[bool]) -> ColumnElement[int]:
     return case((condition, 1), else_=0)
-
-
-def _zero(name: str) -> ColumnElement[int]:
-    return literal(0, BigInteger).label(name)
 
 
 def _next(pruned: int, step: int) -> int:

@@ -4,16 +4,21 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+import orjson
 from sqlalchemy import Connection, RowMapping, case, delete, insert, select
 
 from embedrouter.errors import OverloadedError
-from embedrouter.ledger.holds import REMOVE, Claim, Hold, Payer, admit, free, release
-from embedrouter.periods import DAY, PERIODS, SECOND, Period, start_of
+from embedrouter.ledger import beside
+from embedrouter.ledger.beside import Beside
+from embedrouter.ledger.claims import NOTHING, NOTHING_LEFT, Amount, Claim, left_of
+from embedrouter.ledger.holds import REMOVE, Hold, Room, admit, free, release
+from embedrouter.ledger.payer import Payer
+from embedrouter.ledger.rates import Ahead, ahead_of
+from embedrouter.ledger.rolling import grow_late
+from embedrouter.periods import DAY, PERIODS, QUARTER, SECOND, Period, start_of
 from embedrouter.store import Batch, Statement
 from embedrouter.store.statement import Into
 from embedrouter.store.tables import generation_contents, generations, ledger, spending, usage
-
-BUCKET: Final = 900  # seconds of a row of `usage`: fits the days of every time zone
 
 
 class Generation(NamedTuple):
@@ -48,6 +53,7 @@ class Generation(NamedTuple):
     session_id: str | None
     request_id: str | None
     cache_source_id: str | None
+    upstream_pico: int = 0
 
 
 class Settlement(NamedTuple):
@@ -58,13 +64,19 @@ class Settlement(NamedTuple):
     hold: Hold | None = None  # that was granted
     prompt: str | None = None  # JSON
     asked: Hold | None = None  # that was not asked for yet: granted or refused with the settlement
+    looks_round: bool = False  # whether what is left of its limits is wanted
+    beside: Beside | None = None  # what is written with it, or else it is not
 
 
-def settle(batch: Batch, settlements: Sequence[Settlement]) -> Sequence[Exception | None]:
-    """The writer's handler: writes each generation once, moves its money, and lets its hold go."""
+def settle(batch: Batch, settlements: Sequence[Settlement]) -> Sequence[Room | Exception]:
+    """The writer's handler: writes each generation once, moves its money, and lets its hold go; what is left then."""
+    room = Room({}, {})
     written = _already_written(batch, settlements) if batch.again else set()
     todo = [settlement for settlement in settlements if settlement.generation.id not in written]
-    lost = _decide(batch, todo)
+    lost = beside.refused(batch, _beside(todo))
+    if lost:
+        todo = [settlement for settlement in todo if settlement.generation.id not in lost]
+    lost |= _decide(batch, todo, room)
     todo = [settlement for settlement in todo if settlement.generation.id not in lost]
     if todo:
         rows = [settlement.generation for settlement in todo]
@@ -80,19 +92,23 @@ def settle(batch: Batch, settlements: Sequence[Settlement]) -> Sequence[Exceptio
         ]
         if contents:
             _ADD_PROMPT.run(batch, contents)
+        beside.write(batch, _beside(todo))
         _charge(batch, todo)
         _sum_up(batch, rows)
-    return [lost.get(settlement.generation.id) for settlement in settlements]
+        _look_round(batch, todo, room)
+    return [lost.get(settlement.generation.id, room) for settlement in settlements]
 
 
 def void(batch: Batch, settlements: Sequence[Settlement]) -> Sequence[None]:
     """The writer's handler: lets the holds go, and takes back what was written all the same.
 
-    For a settlement that seemed to fail: its client was told that nothing was charged.
+    For a settlement that seemed to fail: its client was told that nothing was charged. What has a row beside it stays,
+    for whoever reads that row finds its generation done.
     """
     release(batch, [settlement.hold.id for settlement in settlements if settlement.hold is not None])
-    written = _already_written(batch, settlements)
-    todo = [settlement for settlement in settlements if settlement.generation.id in written]
+    alone = [settlement for settlement in settlements if settlement.beside is None]
+    written = _already_written(batch, alone)
+    todo = [settlement for settlement in alone if settlement.generation.id in written]
     if todo:
         for table in (generations, generation_contents):
             batch.connection.execute(delete(table).where(table.c.id.in_(written)))
@@ -117,7 +133,11 @@ def _already_written(batch: Batch, settlements: Sequence[Settlement]) -> set[str
     return set(batch.connection.execute(select(generations.c.id).where(generations.c.id.in_(ids))).scalars())
 
 
-def _decide(batch: Batch, settlements: Sequence[Settlement]) -> dict[str, Exception]:
+def _beside(settlements: Sequence[Settlement]) -> dict[str, Beside]:
+    return {one.generation.id: one.beside for one in settlements if one.beside is not None}
+
+
+def _decide(batch: Batch, settlements: Sequence[Settlement], room: Room) -> dict[str, Exception]:
     """Delete the holds and take back their claims; what must not be charged, by id.
 
     What was not asked for yet is granted or refused here. A hold that is gone was released for a process thought dead:
@@ -126,17 +146,36 @@ def _decide(batch: Batch, settlements: Sequence[Settlement]) -> dict[str, Except
     kept = [settlement.hold for settlement in settlements if settlement.hold is not None and settlement.hold.kept]
     rows = REMOVE.run(batch, [one.id for one in kept])
     there = {row[0] for row in rows}
-    free_of_charge = {settlement.generation.id for settlement in settlements if settlement.generation.cost_pico == 0}
-    missing = [one for one in kept if one.claims and one.id not in there and one.id not in free_of_charge]
+    missing = []
+    if len(there) < len(kept):
+        costs = {row.id: Amount(row.cost_pico, row.upstream_pico) for row, *_ in settlements}
+        missing = [
+            one._replace(payer=_money_only(one.payer), amount=costs[one.id])
+            for one in kept
+            if one.claims and one.id not in there and costs[one.id] != NOTHING
+        ]
     asked = [settlement.asked for settlement in settlements if settlement.asked is not None]
-    lost = admit(batch, [*asked, *(one._replace(payer=_money_only(one.payer)) for one in missing)])
-    free(batch, [(claims, amount) for _, claims, amount in rows])
+    lost = admit(batch, [*asked, *missing], room)
+    free(batch, [(claims, Amount(*amount)) for _, claims, *amount in rows])
     for one in missing:
         if one.id in lost:
             lost[one.id] = OverloadedError(
                 "the request's reservation expired before it was answered; try again", retry_after=1
             )
     return lost
+
+
+def _look_round(batch: Batch, settlements: Sequence[Settlement], room: Room) -> None:
+    """What is left of the limits that the settlements had to fit."""
+    for one in settlements:
+        admission = one.asked or one.hold
+        if admission is None or not one.looks_round:
+            continue
+        for claim in admission.claims:
+            if claim not in room.money:
+                room.money[claim] = left_of(batch, claim) or NOTHING_LEFT
+        if admission.payer.rated and admission.payer.key_id not in room.rates:
+            room.rates[admission.payer.key_id] = ahead_of(batch, admission.payer.key_id) or Ahead(0, 0)
 
 
 def _money_only(payer: Payer) -> Payer:
@@ -147,21 +186,23 @@ def _money_only(payer: Payer) -> Payer:
 
 
 def _charge(batch: Batch, settlements: Sequence[Settlement], sign: int = 1) -> None:
-    spent: dict[Claim, list[int]] = {}  # cost, last time
+    spent: dict[Claim, list[int]] = {}  # cost, last time, list price of what own credentials paid for
     days: dict[tuple[str, int, int], int] = {}
     for generation, payer, *_ in settlements:
-        at, cost = generation.created_at, sign * generation.cost_pico
+        at, cost, own = generation.created_at, sign * generation.cost_pico, sign * generation.upstream_pico
         day = at // SECOND // DAY
         counters = _counters(generation.key_id, generation.workspace_id, payer.account_id, day)
         if payer.guardrails:
             counters += _of_guardrails(payer.guardrails, at)
         for claim in counters:
-            row = spent.setdefault(claim, [0, 0])
+            row = spent.setdefault(claim, [0, 0, 0])
             row[0] += cost
             row[1] = max(row[1], at)
+            if own and claim.scope != "account":  # it moves no credits
+                row[2] += own
         of = (payer.account_id, generation.key_id, day * DAY)
         days[of] = days.get(of, 0) + cost
-    _SPEND.add(batch, [(*claim, cost, 0, at) for claim, (cost, at) in sorted(spent.items())])
+    _SPEND.add(batch, [(*claim, cost, 0, at, own, 0) for claim, (cost, at, own) in sorted(spent.items())])
     entries = [
         {
             "id": f"usage:{account_id}:{key_id}:{day // DAY}",
@@ -203,6 +244,7 @@ def _spend(into: Into) -> Any:
         index_elements=[spending.c.scope, spending.c.scope_id, spending.c.period, spending.c.start],
         set_={
             "spent_pico": spending.c.spent_pico + new.spent_pico,
+            "byok_pico": spending.c.byok_pico + new.byok_pico,
             "last_at": case((new.last_at > spending.c.last_at, new.last_at), else_=spending.c.last_at),
         },
     )
@@ -228,6 +270,10 @@ _SUMS: Final = (
     "cost_pico",
     "latency_us",
     "generation_us",
+    "cancelled",
+    "rerouted",
+    "byok_tokens",
+    "upstream_pico",
 )
 
 
@@ -236,7 +282,7 @@ def _sum_up(batch: Batch, rows: Sequence[Generation], sign: int = 1) -> None:
     names: dict[tuple[Any, ...], tuple[str, str]] = {}
     for row in rows:
         key = (
-            row.created_at // SECOND // BUCKET * BUCKET,
+            row.created_at // SECOND // QUARTER * QUARTER,
             row.key_id,
             row.workspace_id,
             row.model_permaslug,
@@ -256,10 +302,24 @@ def _sum_up(batch: Batch, rows: Sequence[Generation], sign: int = 1) -> None:
                 row.cost_pico,
                 row.latency_us,
                 row.generation_us,
+                row.status != 200 and row.cancelled,
+                _rerouted(row),
+                row.prompt_tokens if row.is_byok else 0,
+                row.upstream_pico,
             )
         ):
             sums[index] += sign * value
-    _GROW.add(batch, [(*key, *names[key], *sums) for key, sums in sorted(buckets.items())])
+    added = [(*key, *names[key], *sums) for key, sums in sorted(buckets.items())]
+    _GROW.add(batch, added)
+    grow_late(batch, added, min(row.created_at for row in rows))
+
+
+def _rerouted(row: Generation) -> bool:
+    """Whether somebody answered, though who was asked first did not."""
+    if row.status != 200 or "},{" not in row.attempts:  # one attempt, as most have
+        return False
+    first: Any = orjson.loads(row.attempts)[0]
+    return bool(first["status"] != 200)
 
 
 def _grow(into: Into) -> Any:

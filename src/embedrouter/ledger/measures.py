@@ -20,6 +20,7 @@ class Sums(NamedTuple):
     cost_pico: int
     latency_us: int
     generation_us: int
+    upstream_pico: int
 
 
 class Metric(NamedTuple):
@@ -66,8 +67,8 @@ METRICS: Final = {
         Metric("inputs", "Inputs", "number", False, lambda sums: sums.inputs),
         Metric("cache_hit_rate", "Cache hits", "percent", True, lambda sums: _share(sums.cache_hits, sums.requests)),
         Metric("error_rate", "Errors", "percent", True, lambda sums: _share(sums.failures, sums.requests)),
+        Metric("usage_upstream", "Upstream usage", "currency", False, lambda sums: usd(sums.upstream_pico)),
         # Nothing is charged for these here.
-        Metric("usage_upstream", "Upstream usage", "currency", False, _no_money),
         Metric("usage_cache", "Cache usage", "currency", False, _no_money),
         Metric("usage_data", "Data usage", "currency", False, _no_money),
         Metric("usage_web", "Web search usage", "currency", False, _no_money),

@@ -13,6 +13,7 @@ from sqlalchemy.sql import ColumnElement
 
 from embedrouter.ledger.doctor import PRUNED, SPENDING_PRUNED, USAGE_PRUNED
 from embedrouter.ledger.health import MARK
+from embedrouter.ledger.rollups import ROLLUPS
 from embedrouter.periods import DAY, SECOND
 from embedrouter.settings import Settings
 from embedrouter.store import Batch, Writer
@@ -25,9 +26,10 @@ from embedrouter.store.tables import (
     invites,
     login_failures,
     marks,
+    metadata,
     sessions,
     spending,
-    usage,
+    usage_days,
 )
 
 STEP: Final = 500  # rows in one transaction: a request that shares it waits a few milliseconds for them
@@ -81,7 +83,10 @@ def rules(settings: Settings, at: int) -> Iterator[Rule]:
     if generations_until:
         yield Rule("generations", generations_until, PRUNED)
     if settings.keep_usage_days:
-        yield Rule("usage", _midnight(at, settings.keep_usage_days), USAGE_PRUNED)
+        usage_until = _midnight(at, settings.keep_usage_days)
+        yield Rule("usage", usage_until, USAGE_PRUNED)
+        for table in dict.fromkeys(rollup.table.name for rollup in ROLLUPS):
+            yield Rule(table, usage_until)
     yield Rule("spending", _midnight(at, _KEEP_SPENDING), SPENDING_PRUNED)
     for table in ("sessions", "invites", "login_failures"):
         yield Rule(table, at - _KEEP_LOGINS * DAY * SECOND)
@@ -126,8 +131,12 @@ def _old(table: str, before: int) -> _Old:
         case "spending":
             began = and_(spending.c.period != "total", spending.c.start < before // SECOND)
             return _Old(list(spending.primary_key), and_(began, spending.c.held_pico == 0))
-        case "usage":
-            return _Old(list(usage.primary_key), usage.c.bucket < before // SECOND)
+        case "usage" | "usage_days" | "app_days" | "model_hours" | "model_days":
+            sums = metadata.tables[table]
+            old = sums.c.bucket < before // SECOND
+            if sums is usage_days:  # whose index begins with the split
+                old = and_(sums.c.split.in_([rollup.split for rollup in ROLLUPS if rollup.split]), old)
+            return _Old(list(sums.primary_key), old)
         case "health_minutes":
             return _Old(list(health_minutes.primary_key), health_minutes.c.minute < before // SECOND)
         case "health_histograms":

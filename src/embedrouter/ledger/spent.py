@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, select, tuple_
 
 from embedrouter.periods import PERIODS, Period, start_of
-from embedrouter.store.tables import budgets, guardrails, spending
+from embedrouter.store.tables import budgets, guardrails, spending, workspaces
 
 
 class Sum(NamedTuple):
@@ -14,6 +14,12 @@ class Sum(NamedTuple):
 
     spent_pico: int = 0
     held_pico: int = 0
+    byok_pico: int = 0  # what own credentials paid for, by list price
+    byok_held_pico: int = 0  # beyond held_pico
+
+    def counted(self, *, byok: bool) -> "Sum":
+        """As a limit counts it that counts what own credentials pay for, or does not."""
+        return Sum(self.spent_pico + self.byok_pico, self.held_pico + self.byok_held_pico) if byok else self
 
 
 class Spent(NamedTuple):
@@ -30,17 +36,21 @@ class Spent(NamedTuple):
         found: Sum = getattr(self, period)
         return found
 
-    def left(self, limit_pico: int, period: Period) -> int:
-        """What may still be reserved under a limit; never negative. Held money counts as gone."""
-        used = self.of(period)
+    def left(self, limit_pico: int, period: Period, *, byok: bool) -> int:
+        """What may still be reserved under a limit; never negative. Held money counts as gone.
+
+        byok: whether the limit counts what own credentials pay for.
+        """
+        used = self.of(period).counted(byok=byok)
         return max(0, limit_pico - used.spent_pico - used.held_pico)
 
 
 class Budget(NamedTuple):
-    """A limit of a workspace."""
+    """A limit of a workspace or a guardrail."""
 
     period: Period
     limit_pico: int
+    counts_byok: bool
 
 
 NOTHING: Final = Spent()
@@ -64,16 +74,18 @@ def spent_by_guardrails(connection: Connection, ids: Collection[str], at: int) -
 
 def limits_of_guardrails(connection: Connection, ids: Collection[str]) -> Mapping[str, Budget]:
     """Of those that have a budget."""
-    query = select(guardrails.c.id, guardrails.c.limit_reset, guardrails.c.limit_pico).where(guardrails.c.id.in_(ids))
-    rows = connection.execute(query.where(guardrails.c.limit_pico.is_not(None)))
-    return {row.id: Budget(row.limit_reset or "total", row.limit_pico) for row in rows}
+    table = guardrails.c
+    query = select(table.id, table.limit_reset, table.limit_pico, table.include_byok_in_budgets)
+    rows = connection.execute(query.where(table.id.in_(ids), table.limit_pico.is_not(None)))
+    return {of: Budget(reset or "total", limit, counts_byok) for of, reset, limit, counts_byok in rows}
 
 
 def budgets_of(connection: Connection, workspace_id: str) -> list[Budget]:
     """A workspace's budgets, the shortest period first."""
-    query = select(budgets.c.period, budgets.c.limit_pico).where(budgets.c.workspace_id == workspace_id)
-    found = {row.period: row.limit_pico for row in connection.execute(query)}
-    return [Budget(period, found[period]) for period in ("day", "week", "month", "total") if period in found]
+    query = select(budgets.c.period, budgets.c.limit_pico, workspaces.c.include_byok_in_budgets)
+    rows = connection.execute(query.join_from(budgets, workspaces).where(budgets.c.workspace_id == workspace_id))
+    found = {row[0]: Budget(*row) for row in rows}
+    return [found[period] for period in ("day", "week", "month", "total") if period in found]
 
 
 def _spent(connection: Connection, scope: str, ids: Collection[str], at: int) -> dict[str, Spent]:
@@ -85,7 +97,7 @@ def _spent(connection: Connection, scope: str, ids: Collection[str], at: int) ->
     )
     found: dict[str, Spent] = {}
     for row in connection.execute(query):
-        change: dict[str, Any] = {row.period: Sum(row.spent_pico, row.held_pico)}
+        change: dict[str, Any] = {row.period: Sum(row.spent_pico, row.held_pico, row.byok_pico, row.byok_held_pico)}
         if row.period == "total" and row.last_at:  # 0: a row that only holds
             change["last_at"] = row.last_at
         found[row.scope_id] = found.get(row.scope_id, NOTHING)._replace(**change)

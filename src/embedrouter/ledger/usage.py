@@ -35,6 +35,7 @@ class Activity(NamedTuple):
     provider_name: str
     workspace_id: str | None  # None if not asked for
     cost_pico: int
+    upstream_pico: int  # list price of what own credentials paid for
     requests: int
     prompt_tokens: int
 
@@ -63,7 +64,7 @@ def activity(connection: Connection, wanted: Wanted) -> list[Activity]:
     by = [usage.c.workspace_id] if wanted.by_workspace else []
     each = select(
         day, usage.c.model_permaslug, usage.c.endpoint, usage.c.model, usage.c.provider_name, *by,
-        usage.c.cost_pico, usage.c.requests, usage.c.prompt_tokens,
+        usage.c.cost_pico, usage.c.upstream_pico, usage.c.requests, usage.c.prompt_tokens,
     ).where(usage.c.bucket >= start, usage.c.bucket < end)  # fmt: skip
     if wanted.key_hash is not None:
         each = each.where(usage.c.key_id == _id(connection, wanted.key_hash))
@@ -80,7 +81,10 @@ def activity(connection: Connection, wanted: Wanted) -> list[Activity]:
             *keys,
             func.max(rows.c.model).label("model"),
             func.max(rows.c.provider_name).label("provider_name"),
-            *(func.sum(rows.c[name]).label(name) for name in ("cost_pico", "requests", "prompt_tokens")),
+            *(
+                func.sum(rows.c[name]).label(name)
+                for name in ("cost_pico", "upstream_pico", "requests", "prompt_tokens")
+            ),
         )
         .group_by(*keys)
         .order_by(rows.c.day.desc(), *keys[1:])
@@ -94,6 +98,7 @@ def activity(connection: Connection, wanted: Wanted) -> list[Activity]:
             provider_name=row["provider_name"],
             workspace_id=row.get("workspace_id"),
             cost_pico=int(row["cost_pico"]),
+            upstream_pico=int(row["upstream_pico"]),
             requests=int(row["requests"]),
             prompt_tokens=int(row["prompt_tokens"]),
         )

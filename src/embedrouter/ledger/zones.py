@@ -64,6 +64,7 @@ def told(step: int, granularity: Granularity, of: tzinfo) -> str:
     return text.removesuffix("+00:00") + "Z" if of is UTC else text
 
 
+@lru_cache(maxsize=1024)
 def day_of(step: int) -> date:
     """The (first) day of a step that is a day, week or month."""
     return (_EPOCH + timedelta(seconds=step)).date()

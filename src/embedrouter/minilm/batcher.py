@@ -271,10 +271,10 @@ class Batcher:
         except Exception:
             log.exception("a batch of %d sequences failed", len(batch))
         finally:
-            # Also on the way out of a dying worker: nobody may wait for ever.
-            finished = time.monotonic()
-            self._deliver(batch, vectors)
-            self._account(batch, started, finished, failed=vectors is None)
+            try:  # what is counted includes whatever has been answered
+                self._account(batch, started, time.monotonic(), failed=vectors is None)
+            finally:  # also on the way out of a dying worker: nobody may wait for ever
+                self._deliver(batch, vectors)
 
     def _deliver(self, batch: list[_Item], vectors: Vectors | None) -> None:
         finished: dict[_Call, None] = {}

@@ -36,7 +36,19 @@ Progress = Callable[[int, int], None]
 """Called with (done, total) inputs."""
 
 _CHUNK: Final = 2048  # inputs of one request to the pipeline
+_RULE: Final = "long-inputs="  # in a fingerprint
 _AHEAD: Final = 3  # requests in flight, so that tokenising overlaps computing
+
+
+def fingerprint(precision: str, rule: LongInput = LongInput.WINDOWS) -> str:
+    """The fingerprint of a model that computes in `precision`, without loading one."""
+    return f"sha256:{TENSORS.sha256[:16]};precision={precision};{_RULE}{rule.value}"
+
+
+def long_input_rule(name: str | None) -> LongInput:
+    """The rule that a fingerprint names; windows where it names none."""
+    parts = (name or "").split(";")
+    return next((rule for rule in LongInput if f"{_RULE}{rule.value}" in parts), LongInput.WINDOWS)
 
 
 class MiniLM:
@@ -82,7 +94,7 @@ class MiniLM:
 
     def fingerprint(self, rule: LongInput = LongInput.WINDOWS) -> str:
         """Names what decides a vector: weights, precision, long-input rule. Vectors of one fingerprint compare."""
-        return f"sha256:{TENSORS.sha256[:16]};precision={self.engine.precision};long-inputs={rule.value}"
+        return fingerprint(self.engine.precision, rule)
 
     def encode(
         self,

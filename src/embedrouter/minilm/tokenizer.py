@@ -43,6 +43,15 @@ class Content(NamedTuple):
     exact: bool = True
 
 
+class Piece(NamedTuple):
+    """One WordPiece of a text."""
+
+    id: int
+    text: str  # as the vocabulary has it: "##ing" goes on with the word
+    start: int  # where in the text it comes from, in characters
+    end: int
+
+
 class Tokenizer:
     """Thread-safe: the underlying tokenizer is immutable after construction and releases the GIL."""
 
@@ -69,6 +78,12 @@ class Tokenizer:
                     message = f"input[{index}] holds a lone surrogate, which is not a character"
                     raise InvalidRequestError(message, metadata={"index": index}) from error
             raise
+
+    def pieces(self, text: str) -> list[Piece]:
+        """A text's WordPieces without [CLS] and [SEP], to look at; of at most LONG_TEXT characters."""
+        one = self._tokenizer.encode(text[:LONG_TEXT], add_special_tokens=False)
+        found = zip(one.ids, one.tokens, one.offsets, strict=True)
+        return [Piece(id_, piece, start, end) for id_, piece, (start, end) in found]
 
     def _long(self, text: str, enough: int) -> Content:
         parts: list[Ids] = []

@@ -32,6 +32,11 @@ class LongInput(StrEnum):
             return cls.WINDOWS
         return cls.TRUNCATE if truncate else cls.REFUSE
 
+    @property
+    def truncate(self) -> bool | None:
+        """What `of` made it from."""
+        return None if self is LongInput.WINDOWS else self is LongInput.TRUNCATE
+
 
 class Plan(NamedTuple):
     """What is computed for one input."""

@@ -1,6 +1,6 @@
 """What the gateway asks of a provider and what it gets."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -8,12 +8,16 @@ from numpy.typing import NDArray
 
 from embedrouter.minilm.windows import LongInput
 
+Piece = Callable[[], int]
+"""Characters, about, that may be computed together now: few, where somebody else waits."""
+
 
 class EmbedCall(NamedTuple):
     """One request to one endpoint."""
 
     inputs: Sequence[str] | Sequence[Sequence[int]]  # texts, or ids of the model's own vocabulary
     rule: LongInput
+    piece: Piece | None = None  # None: all at once
 
 
 class EmbedAnswer(NamedTuple):

@@ -9,6 +9,7 @@ from embedrouter.minilm import MiniLM
 from embedrouter.minilm.pipeline import Embedded, Tokenised
 from embedrouter.minilm.windows import LongInput
 from embedrouter.providers.base import Counted, EmbedAnswer, EmbedCall
+from embedrouter.providers.pieces import in_pieces
 from embedrouter.providers.vector_cache import Sought, VectorCache
 
 _NAMES_ITS_PLACE: Final = (InvalidRequestError, ContextLengthExceededError)  # in what was asked
@@ -56,6 +57,9 @@ class BuiltinProvider:
 
     async def embed(self, call: EmbedCall) -> EmbedAnswer:
         """Raises OverloadedError, InvalidRequestError, ContextLengthExceededError, ProviderUnavailableError."""
+        return await in_pieces(call, self._embed)
+
+    async def _embed(self, call: EmbedCall) -> EmbedAnswer:
         if self._cache is None or not isinstance(call.inputs[0], str):
             return self._answer(await self._embedded(call), call.rule)
         sought = await self._seek(call, self._cache)

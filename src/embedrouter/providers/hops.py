@@ -7,8 +7,6 @@ of others, refuses with 502: the gateway before it then tries its other provider
 import re
 from typing import Final
 
-from embedrouter.providers.wire import WireRequest
-
 HEADER: Final = "X-EmbedRouter-Hop"  # ids of the gateways a request came through, with commas between them
 MAX_HOPS: Final = 3  # gateways before this one
 
@@ -36,8 +34,3 @@ def loop(header: str | None, instance: str) -> str | None:
 def passed_on(header: str | None, instance: str) -> str:
     """The header's value for what this installation sends. header: as it came."""
     return ",".join((*(hop for hop in hops_of(header) if _ID.fullmatch(hop)), instance))
-
-
-def marked(request: WireRequest, hops: str) -> WireRequest:
-    """The request with the header. hops: from `passed_on`."""
-    return request._replace(headers={**request.headers, HEADER: hops})

@@ -1,7 +1,6 @@
-"""Which of a provider's credentials to use. Pure functions, and what is remembered of one credential."""
+"""What is remembered of one of a provider's credentials: whether it is to be used now."""
 
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from embedrouter.ledger.observed import Reason
 from embedrouter.providers.wire import Failure
@@ -12,50 +11,24 @@ _REFUSED_LONGEST: Final = 3_600.0
 _RATE_FIRST: Final = 1.0
 _RATE_LONGEST: Final = 2.0  # a guess must not outlast what a request is willing to wait
 _TOLD_LONGEST: Final = 3_600.0  # of a provider's own Retry-After: its limit may be a day's
-_REMEMBERED: Final = 600.0  # seconds for which a 429 moves a credential behind the others
-
-
-class Credential(NamedTuple):
-    """One of a provider's, as the choice needs to know it."""
-
-    id: str
-    is_fallback: bool = False  # after all that are not
-    sort_order: int = 0
-
-
-def in_turn(
-    credentials: Sequence[Credential], ready: Callable[[str], bool], limited_at: Callable[[str], float]
-) -> list[Credential]:
-    """Those that may be used now, the best first: not a fallback, longest without a 429, by their order.
-
-    limited_at: when a credential last had a 429 that still matters, in seconds; 0: never.
-    """
-    usable = [one for one in credentials if ready(one.id)]
-    return sorted(usable, key=lambda one: (one.is_fallback, limited_at(one.id), one.sort_order, one.id))
 
 
 class CredentialState:
     """What was seen of one credential."""
 
-    __slots__ = ("_limited_at", "limit", "refusal")
+    __slots__ = ("limit", "refusal")
 
     def __init__(self) -> None:
         self.limit = Rest()  # after a 429
         self.refusal = Rest()  # after a 401, 403 or 402
-        self._limited_at = 0.0
 
     def left(self, now: float) -> float:
         """Seconds until it may be used."""
         return max(self.limit.left(now), self.refusal.left(now))
 
-    def limited_at(self, now: float) -> float:
-        """When its last 429 came, in seconds; 0 if none or long ago."""
-        return self._limited_at if now - self._limited_at < _REMEMBERED else 0.0
-
     def report(self, now: float, failure: Failure | None, retry_after: float | None) -> Reason | None:
         """How an attempt with it went; why its pause became longer. Only some failures tell of the credential."""
         if failure == "rate_limited":
-            self._limited_at = now
             told = None if retry_after is None else min(max(retry_after, 0.0), _TOLD_LONGEST)
             return "rate_limited" if self.limit.strike(now, told, _RATE_FIRST, _RATE_LONGEST) else None
         if failure in ("unauthorized", "payment"):
@@ -70,11 +43,9 @@ class CredentialState:
             self.lift()
             return
         rest = self.limit if reason == "rate_limited" else self.refusal
-        if rest.extend(now, min(seconds, _TOLD_LONGEST)) and reason == "rate_limited":
-            self._limited_at = now
+        rest.extend(now, min(seconds, _TOLD_LONGEST))
         rest.strikes = max(rest.strikes, strikes)
 
     def lift(self) -> None:
         """Forget all: the secret was changed."""
         self.limit, self.refusal = Rest(), Rest()
-        self._limited_at = 0.0

@@ -1,6 +1,6 @@
 """The hard filters: which of a model's endpoints may serve a request, and what excludes the others. Pure functions."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Final, Literal, NamedTuple
 
@@ -74,9 +74,12 @@ def visible(model: Model, workspace_id: str | None) -> list[Endpoint]:
     return [e for e in model.endpoints if not e.disabled and (e.private_to is None or e.private_to == workspace_id)]
 
 
-def exclusion(endpoint: Endpoint, filters: Filters, constraints: Constraints) -> Exclusion | None:
-    """Why an endpoint may not serve; None if it may."""
-    asked, above = _asked(endpoint, filters), _above(endpoint, constraints)
+def exclusion(
+    endpoint: Endpoint, filters: Filters, constraints: Constraints, retains: Callable[[Endpoint], bool]
+) -> Exclusion | None:
+    """Why an endpoint may not serve; None if it may. retains: whether prompts are kept, by whichever credential."""
+    retained = (filters.zdr or constraints.zdr) and retains(endpoint)
+    asked, above = _asked(endpoint, filters, retained=retained), _above(endpoint, constraints, retained=retained)
     if not asked and not above:
         return None
     guardrail = tuple(reason for reason in above if reason not in asked)
@@ -98,14 +101,14 @@ def lowered(slugs: Iterable[str]) -> frozenset[str]:
     return frozenset(slug.lower() for slug in slugs)
 
 
-def _asked(endpoint: Endpoint, filters: Filters) -> list[Reason]:
+def _asked(endpoint: Endpoint, filters: Filters, *, retained: bool) -> list[Reason]:
     """What the request itself excludes."""
     reasons: list[Reason] = []
     if not all(named(endpoint, slugs) for slugs in filters.allowed) or named(endpoint, filters.ignored):
         reasons.append("allowed_providers")
     if filters.quantizations and endpoint.quantization not in filters.quantizations:
         reasons.append("quantization")
-    if filters.zdr and endpoint.data_policy.retains_prompts:
+    if filters.zdr and retained:
         reasons.append("data_policy:zdr")
     if filters.no_training and endpoint.data_policy.trains_on_prompts:
         reasons.append("data_policy:training")
@@ -120,13 +123,13 @@ def _asked(endpoint: Endpoint, filters: Filters) -> list[Reason]:
     return reasons
 
 
-def _above(endpoint: Endpoint, constraints: Constraints) -> list[Reason]:
+def _above(endpoint: Endpoint, constraints: Constraints, *, retained: bool) -> list[Reason]:
     """What a guardrail or the workspace excludes, whatever the request says."""
     reasons: list[Reason] = []
     allowed = constraints.allowed_providers
     if (allowed is not None and not named(endpoint, allowed)) or named(endpoint, constraints.ignored_providers):
         reasons.append("allowed_providers")
-    if constraints.zdr and endpoint.data_policy.retains_prompts:
+    if constraints.zdr and retained:
         reasons.append("data_policy:zdr")
     if constraints.no_training and endpoint.data_policy.trains_on_prompts:
         reasons.append("data_policy:training")

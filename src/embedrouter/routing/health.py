@@ -13,11 +13,12 @@ from typing import Final, NamedTuple, TypeVar
 import numpy as np
 
 from embedrouter.ledger.observed import MINUTE, Measure, MinuteCounts, Observed, Pause, Reason, Tally
+from embedrouter.ledger.scales import LATENCY, THROUGHPUT
 from embedrouter.providers.wire import Failure
 from embedrouter.routing.breaker import PROBE, Breaker, Closed, Effect, Rest
 from embedrouter.routing.credentials import CredentialState
 from embedrouter.routing.facts import Facts, Percentiles, Tier
-from embedrouter.routing.windows import LATENCY, THROUGHPUT, Histogram, Minute, Minutes, Recent
+from embedrouter.routing.windows import Histogram, Minute, Minutes, Recent
 
 T = TypeVar("T")
 
@@ -181,11 +182,6 @@ class Health:
             return 0.0
         with self._lock:
             return state.left(self._clock())
-
-    def credential_limited_at(self, credential: str) -> float:
-        """When it had its last 429, in seconds; 0 if none or long ago. For `credentials.in_turn`."""
-        state = self._credentials.get(credential)
-        return 0.0 if state is None else state.limited_at(self._clock())
 
     def record_credential(self, credential: str, outcome: Outcome) -> None:
         """Count an attempt that was made with it."""

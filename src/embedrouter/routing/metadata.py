@@ -61,8 +61,10 @@ class RouterMetadata(msgspec.Struct, frozen=True, kw_only=True):
     attempts: list[RouterAttempt]
 
 
-def router_metadata(requested: str, model: Model, plan: Plan | None, attempts: Sequence[Attempt]) -> RouterMetadata:
-    """requested: the model as the client named it. plan: None where there was none to make.
+def router_metadata(
+    requested: str, model: Model, plan: Plan | None, attempts: Sequence[Attempt], *, total: int = 0
+) -> RouterMetadata:
+    """requested: the model as the client named it. plan: None where there was none to make; total: of endpoints, then.
 
     Where the parts of a request were served by several endpoints, all of those are selected.
     """
@@ -80,7 +82,7 @@ def router_metadata(requested: str, model: Model, plan: Plan | None, attempts: S
         attempt=len(attempts),
         is_byok=any(attempt.is_byok for attempt in answered),
         endpoints=Endpoints(
-            plan.total if plan is not None else 0,
+            plan.total if plan is not None else total,
             [AvailableEndpoint(e.provider.name, model.canonical_slug, e.tag in chosen) for e in planned],
         ),
         attempts=[RouterAttempt(one.provider_name, one.model_permaslug, one.status or 0) for one in attempts],

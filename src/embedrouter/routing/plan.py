@@ -40,6 +40,7 @@ def plan(
     parameters: Iterable[str] = (),
     tokens: int | None = None,
     facts: Callable[[Endpoint], Facts],
+    retains: Callable[[Endpoint], bool] = lambda endpoint: endpoint.data_policy.retains_prompts,
     draw: Callable[[], float] = random.random,
     variant: Variant | None = None,
 ) -> Plan:
@@ -48,6 +49,7 @@ def plan(
     PermissionDeniedError where a guardrail excludes the model; InvalidRequestError for a price that is none.
 
     parameters: names of the parameters the request carries. tokens: of its longest input; None if it may be cut.
+    retains: whether an endpoint keeps prompts, by whichever credential.
     """
     require_allowed(model, constraints)
     filters = filters_of(preferences, parameters, tokens, variant)
@@ -57,7 +59,7 @@ def plan(
     excluded: list[Exclusion] = []
     candidates: list[Candidate] = []
     for endpoint in endpoints:
-        found = exclusion(endpoint, filters, constraints)
+        found = exclusion(endpoint, filters, constraints, retains)
         if found is None:
             candidates.append(Candidate(endpoint, facts(endpoint)))
         else:

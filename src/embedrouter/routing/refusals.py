@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from embedrouter.catalog.constraints import Constraints
-from embedrouter.catalog.models import Endpoint, Model
+from embedrouter.catalog.models import Endpoint, Model, Provider
+from embedrouter.catalog.waiting import Waiting, lacking
 from embedrouter.errors import (
     ContextLengthExceededError,
     EmbedRouterError,
@@ -40,9 +41,31 @@ def require_allowed(model: Model, constraints: Constraints) -> None:
 
 def nobody_serves(model: Model, variant: Variant | None) -> EmbedRouterError:
     """The model has no endpoint, for this workspace."""
+    if model.waiting:
+        return Waiting(with_variant(model.slug, variant), model.waiting).error()
     return NotFoundError(
         f"No endpoints found for {model.slug}: no provider that serves it is enabled",
         availability=_availability("no_endpoints", model, variant, retryable=False),
+    )
+
+
+def nobody_reachable(model: Model, endpoints: Sequence[Endpoint], *, token_ids: bool) -> EmbedRouterError:
+    """Of those that were planned, none takes the inputs, which are token ids, or none has a credential."""
+    why = (
+        "none of its endpoints takes this model's own token ids"
+        if token_ids
+        else "no credential for its providers may be used by this key; store one with POST /api/v1/byok"
+    )
+    return NotFoundError(
+        f"No endpoints found for {model.slug}: {why}",
+        availability=_availability(
+            "constraint_filtered",
+            model,
+            None,
+            retryable=False,
+            affected_providers=_names(endpoints),
+            excluded_by=["token_ids" if token_ids else "credentials"],
+        ),
     )
 
 
@@ -80,7 +103,7 @@ def nobody_permitted(
     why = "; ".join(f"{one.tag}: {', '.join(_told(one))}" for one in excluded)
     return NotFoundError(
         f"No endpoints found for {with_variant(model.slug, variant)} that meet this request's provider preferences "
-        f"({why}){_hints(preferences, endpoints)}",
+        f"({why}){_hints(preferences, endpoints, model.waiting)}",
         availability=availability,
     )
 
@@ -123,14 +146,17 @@ def _told(one: Exclusion) -> list[str]:
     return [f"{reason} (guardrail)" if reason in one.guardrail else reason for reason in one.reasons]
 
 
-def _hints(preferences: ProviderPreferences, endpoints: Sequence[Endpoint]) -> str:
+def _hints(preferences: ProviderPreferences, endpoints: Sequence[Endpoint], waiting: Sequence[Provider]) -> str:
     """A clause for each slug in `only` or a closed `order` that names nobody."""
     known = list(dict.fromkeys(name for endpoint in endpoints for name in names(endpoint)))
     fields = [("only", preferences.only or [])]
     if preferences.allow_fallbacks is False:
         fields.append(("order", preferences.order or []))
     unknown = [(field, slug[:_MAX_SHOWN]) for field, slugs in fields for slug in slugs if slug.lower() not in known]
-    return "".join(
-        f'. provider.{field}: "{slug}" does not serve it{nearest(slug.lower(), known)}'
-        for field, slug in unknown[:_MAX_HINTS]
-    )
+    return "".join(f". provider.{field}: {_hint(slug, known, waiting)}" for field, slug in unknown[:_MAX_HINTS])
+
+
+def _hint(slug: str, known: Sequence[str], waiting: Sequence[Provider]) -> str:
+    base = slug.lower().partition("/")[0]
+    meant = [provider for provider in waiting if base in (provider.slug.lower(), provider.name.lower())]
+    return lacking(meant) if meant else f'"{slug}" does not serve it{nearest(slug.lower(), known)}'

@@ -4,7 +4,6 @@ All are rings: a place holds the count of the time it is stamped with, and is em
 clock that jumps makes places stale, never wrong.
 """
 
-import math
 from array import array
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -13,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedrouter.ledger.observed import MINUTE
+from embedrouter.ledger.scales import Scale
 from embedrouter.routing.facts import Percentiles
 
-GROWTH: Final = 1.1  # from one bucket of a histogram to the next
 KEPT: Final = 3 * 24 * 60  # minutes
 _AHEAD: Final = 1  # places that may be ahead of our clock: another host's may be
 _SECONDS: Final = 30
@@ -123,28 +122,6 @@ class Minutes:
         found = self.columns(now, KEPT * MINUTE)
         for index in np.argsort(found[0]):
             yield Minute(int(found[0][index]) * MINUTE, *(int(column[index]) for column in found[1:]))
-
-
-class Scale(NamedTuple):
-    """Buckets of a histogram: each ends where the next begins, GROWTH times as far."""
-
-    lowest: float
-    buckets: int
-
-    def bucket(self, value: float) -> int:
-        """Which one a positive value falls into; what is beyond the ends, into the last one there."""
-        if value <= self.lowest:
-            return 0
-        return min(int(math.log(value / self.lowest) * _PER_LOG), self.buckets - 1)
-
-    def middle(self, bucket: int) -> float:
-        """The value that stands for a bucket."""
-        return float(self.lowest * GROWTH ** (bucket + 0.5))
-
-
-_PER_LOG: Final = 1.0 / math.log(GROWTH)
-LATENCY: Final = Scale(1e-4, 170)  # seconds, up to 1,000
-THROUGHPUT: Final = Scale(0.1, 220)  # tokens a second, up to 10^8
 
 
 class Histogram:

@@ -5,6 +5,7 @@ import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 from embedrouter.errors import SettingsError, StoreError
 from embedrouter.store.database import Database
@@ -41,6 +42,24 @@ def backup(database: Database, target: Path) -> Path:
         scratch.unlink(missing_ok=True)
     log.info("backed up the database to %s", target)
     return target
+
+
+class Copy(NamedTuple):
+    """A copy in a folder."""
+
+    path: Path
+    at: float  # Unix seconds of its last change
+    size_bytes: int
+
+
+def newest(folder: Path) -> Copy | None:
+    """The copy that was made last, if there is one that can be looked at."""
+    try:
+        found = [(path, path.stat()) for path in folder.glob("*.db")]
+    except OSError:
+        return None
+    copies = [Copy(path, stat.st_mtime, stat.st_size) for path, stat in found]
+    return max(copies, key=lambda copy: copy.at, default=None)
 
 
 def beside(path: Path, what: str) -> Path:

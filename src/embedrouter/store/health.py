@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import DatabaseError, OperationalError
 
+from embedrouter.store.batch_tables import metadata
 from embedrouter.store.database import Database, cause
-from embedrouter.store.tables import metadata
 
 MIB: Final = 1024 * 1024
 BIG_WAL: Final = 256 * MIB  # bytes; four times what the writer lets it grow to

@@ -15,9 +15,9 @@ from sqlalchemy.exc import DBAPIError
 
 from embedrouter.errors import SettingsError, StoreError
 from embedrouter.store.backup import backup, beside
+from embedrouter.store.batch_tables import metadata
 from embedrouter.store.database import Database, cause
 from embedrouter.store.place import prepare
-from embedrouter.store.tables import metadata
 
 log = logging.getLogger(__name__)
 

@@ -65,10 +65,11 @@ class Statement:
             sql = found.sql.replace(one, ", ".join([one] * len(some)), 1)
             batch.cursor.execute(sql, tuple(chain.from_iterable(some)))
 
-    def value(self, batch: Batch, row: Mapping[str, Any]) -> Any:
-        """The one value that a SELECT gives."""
-        self.run(batch, [row])
-        return batch.cursor.fetchone()[0]
+    def row(self, batch: Batch, parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
+        """The first row that a SELECT gives."""
+        self.run(batch, [parameters])
+        found = batch.cursor.fetchone()
+        return None if found is None else tuple(found)
 
     def _for(self, batch: Batch) -> _Compiled:
         dialect = batch.connection.dialect

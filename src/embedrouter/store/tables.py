@@ -4,7 +4,7 @@ Times are integers: microseconds since 1970 UTC, but for `bucket` and `start`, w
 pico-USD. Names of columns with neither say what they count.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -19,6 +19,8 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
+    or_,
 )
 
 metadata: Final = MetaData(
@@ -30,6 +32,30 @@ metadata: Final = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+_SUMS_OF_MODELS: Final = (
+    "requests",
+    "failures",
+    "cancelled",
+    "cache_hits",
+    "rerouted",
+    "prompt_tokens",
+    "byok_tokens",
+    "cost_pico",
+)  # as in `usage`
+
+
+def _sums_of_models() -> tuple[Column[Any], ...]:
+    return (
+        Column("bucket", BigInteger, nullable=False),
+        Column("model_permaslug", String(200), nullable=False),
+        Column("endpoint", String(200), nullable=False),  # tag
+        Column("public", Boolean, nullable=False),
+        Column("model", String(200), nullable=False),
+        Column("provider_name", String(200), nullable=False),
+        *(Column(name, BigInteger, nullable=False) for name in _SUMS_OF_MODELS),
+    )
+
 
 # Small facts about the database itself, and counters: what keys changed last, up to when a table was pruned.
 marks: Final = Table(
@@ -109,6 +135,7 @@ workspaces: Final = Table(
     Column("settings", Text, nullable=False, server_default="{}"),  # JSON: description, default_provider_sort, ...
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    Column("include_byok_in_budgets", Boolean, nullable=False, server_default=false()),
 )
 
 budgets: Final = Table(
@@ -127,7 +154,7 @@ api_keys: Final = Table(
     Column("hash", String(64), nullable=False, unique=True),  # SHA-256 of the key, hex: its public id
     Column("label", String(64), nullable=False),  # masked
     Column("name", String(200), nullable=False),
-    Column("source", String(16), nullable=False),  # api, cli, page, environment, first
+    Column("source", String(16), nullable=False),  # api, cli, page, environment, first, playground
     Column("management", Boolean, nullable=False),
     Column("owner_id", String(40), ForeignKey("users.id", ondelete="SET NULL"), index=True),
     Column("workspace_id", String(36), ForeignKey("workspaces.id"), nullable=False, index=True),
@@ -182,6 +209,9 @@ spending: Final = Table(
     Column("spent_pico", BigInteger, nullable=False),
     Column("held_pico", BigInteger, nullable=False),
     Column("last_at", BigInteger, nullable=False),
+    # What own credentials paid for, by list price, and what is held for it beyond held_pico: of limits that count it.
+    Column("byok_pico", BigInteger, nullable=False, server_default="0"),
+    Column("byok_held_pico", BigInteger, nullable=False, server_default="0"),
     PrimaryKeyConstraint("scope", "scope_id", "period", "start"),
     CheckConstraint("held_pico >= 0", name="held"),
     Index("ix_spending_start", "start"),  # for retention
@@ -197,6 +227,7 @@ holds: Final = Table(
     Column("amount_pico", BigInteger, nullable=False),
     Column("claims", Text, nullable=False),  # JSON: the rows of `spending` it is held in
     Column("created_at", BigInteger, nullable=False),
+    Column("byok_pico", BigInteger, nullable=False, server_default="0"),  # beyond amount_pico, in byok_held_pico
 )
 
 # GCRA: the theoretical arrival times of a key's requests and tokens, in nanoseconds.
@@ -252,9 +283,34 @@ generations: Final = Table(
     Column("session_id", String(256)),
     Column("request_id", String(128)),
     Column("cache_source_id", String(64)),
+    Column("upstream_pico", BigInteger, nullable=False, server_default="0"),  # list price; own credentials paid it
     Index("ix_generations_created_at", "created_at"),
     Index("ix_generations_key_id_created_at", "key_id", "created_at"),
+    Index("ix_generations_model_permaslug_created_at", "model_permaslug", "created_at"),
 )
+# Of few rows, so that the others pay nothing for them.
+_FEW: Final = {
+    "app_id": generations.c.app_id != 0,
+    "failed": generations.c.status != 200,
+    "cached": generations.c.cache_source_id.is_not(None),
+}
+Index(
+    "ix_generations_app_id_created_at", generations.c.app_id, generations.c.created_at,
+    sqlite_where=_FEW["app_id"], postgresql_where=_FEW["app_id"],
+)  # fmt: skip
+Index(
+    "ix_generations_failed_created_at",
+    generations.c.created_at,
+    generations.c.status,
+    generations.c.key_id,
+    sqlite_where=_FEW["failed"], postgresql_where=_FEW["failed"],
+)  # fmt: skip
+Index(
+    "ix_generations_cached_created_at",
+    generations.c.created_at,
+    generations.c.key_id,
+    sqlite_where=_FEW["cached"], postgresql_where=_FEW["cached"],
+)  # fmt: skip
 
 # Only where the operator switched storing on.
 generation_contents: Final = Table(
@@ -286,7 +342,64 @@ usage: Final = Table(
     Column("cost_pico", BigInteger, nullable=False),
     Column("latency_us", BigInteger, nullable=False),
     Column("generation_us", BigInteger, nullable=False),
+    Column("cancelled", BigInteger, nullable=False, server_default="0"),  # of the failures: the client went away
+    Column("rerouted", BigInteger, nullable=False, server_default="0"),  # answered though the first attempt had failed
+    Column("byok_tokens", BigInteger, nullable=False, server_default="0"),  # paid for by somebody's own credential
+    Column("upstream_pico", BigInteger, nullable=False, server_default="0"),
     PrimaryKeyConstraint("bucket", "key_id", "workspace_id", "model_permaslug", "endpoint", "app_id", "public"),
+    sqlite_with_rowid=False,  # one tree instead of two, in the order in which it is read; so are the next ones
+)
+
+# Rollups: sums of `usage` up to a mark; see ledger/rollups.py. This has each generation three times, by UTC day and
+# key, split by model, by app and by provider, and the same of all keys together (key 0): a sum by everything at once
+# would have as many rows as there are generations.
+usage_days: Final = Table(
+    "usage_days",
+    metadata,
+    Column("split", String(16), nullable=False),  # see ledger/rollups.py
+    Column("bucket", BigInteger, nullable=False),
+    Column("key_id", Integer, nullable=False),  # 0: all
+    Column("of", String(200), nullable=False),  # canonical slug; app's number, 0: none; provider's name
+    Column("requests", BigInteger, nullable=False),
+    Column("failures", BigInteger, nullable=False),  # of them, not answered with 200
+    Column("cache_hits", BigInteger, nullable=False),
+    Column("inputs", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("cost_pico", BigInteger, nullable=False),
+    PrimaryKeyConstraint("split", "bucket", "key_id", "of"),
+    sqlite_with_rowid=False,
+)
+
+# Public generations that name an app, by UTC day, app and model.
+app_days: Final = Table(
+    "app_days",
+    metadata,
+    Column("bucket", BigInteger, nullable=False),
+    Column("app_id", Integer, nullable=False),
+    Column("model_permaslug", String(200), nullable=False),
+    Column("requests", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    PrimaryKeyConstraint("bucket", "app_id", "model_permaslug"),
+    Index("ix_app_days_app_id_bucket", "app_id", "bucket"),
+    sqlite_with_rowid=False,
+)
+
+# All generations, whoever made them, by hour, model and endpoint: what pages tell of uptime, prices and trends.
+model_hours: Final = Table(
+    "model_hours",
+    metadata,
+    *_sums_of_models(),
+    PrimaryKeyConstraint("bucket", "model_permaslug", "endpoint", "public"),
+    sqlite_with_rowid=False,
+)
+
+# The same by UTC day.
+model_days: Final = Table(
+    "model_days",
+    metadata,
+    *_sums_of_models(),
+    PrimaryKeyConstraint("bucket", "model_permaslug", "endpoint", "public"),
+    sqlite_with_rowid=False,
 )
 
 # What an administrator adds to the shipped catalog or changes in it: a provider, a model or an endpoint, whole.
@@ -352,6 +465,7 @@ guardrails: Final = Table(
     Column("name", String(200), nullable=False),
     Column("limit_pico", BigInteger),  # its budget; null: none
     Column("limit_reset", String(8)),  # day, week, month; null: never
+    Column("include_byok_in_budgets", Boolean, nullable=False),
     Column("body", Text, nullable=False),  # JSON: description, allow lists, zdr
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
@@ -392,7 +506,10 @@ health_minutes: Final = Table(
     Column("prompt_tokens", BigInteger, nullable=False),
     PrimaryKeyConstraint("endpoint", "minute"),
     Index("ix_health_minutes_minute", "minute"),  # for retention
+    sqlite_with_rowid=False,
 )
+_FAILING: Final = or_(health_minutes.c.failures > 0, health_minutes.c.rate_limited > 0)
+Index("ix_health_minutes_failing_minute", health_minutes.c.minute, sqlite_where=_FAILING, postgresql_where=_FAILING)
 
 # How many successes fell into a logarithmic bucket of latency or of throughput, by minute.
 health_histograms: Final = Table(
@@ -405,6 +522,7 @@ health_histograms: Final = Table(
     Column("count", BigInteger, nullable=False),
     PrimaryKeyConstraint("endpoint", "minute", "measure", "bucket"),
     Index("ix_health_histograms_minute", "minute"),
+    sqlite_with_rowid=False,
 )
 
 # Endpoints and credentials that are not asked for a while, as all processes are told.

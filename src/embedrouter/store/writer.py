@@ -62,12 +62,17 @@ class Writer:
         self._put([Work(handler, payload, future, None)])
         return future
 
-    def write(self, handler: Handler[P, R], payload: P) -> "asyncio.Future[R]":
-        """Have it written, from the event loop. What was submitted is written also when nobody waits for it."""
+    def write(self, handler: Handler[P, R], payload: P, *, apart: bool = False) -> "asyncio.Future[R]":
+        """Have it written, from the event loop. What was submitted is written also when nobody waits for it.
+
+        apart: never by the event loop itself, which has requests to answer.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
         work = Work(handler, payload, future, loop)
-        if self._gathered and self._gathered[0].loop is loop:  # in order, whatever has begun meanwhile
+        if apart:
+            self._put([work])
+        elif self._gathered and self._gathered[0].loop is loop:  # in order, whatever has begun meanwhile
             self._gathered.append(work)
         elif self._loop_may_write() and not self._gathered:
             self._gathered.append(work)

@@ -4,6 +4,7 @@ Labels never carry what a client chose: no model names, keys or texts, so that n
 """
 
 import platform
+import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -47,6 +48,7 @@ REJECTS: Final = (
     "client_closed",
 )
 PARTS: Final = ("receive", "route", "provider", "settle")
+OUTCOMES: Final = ("done", "failed", "retried")
 STAGES: Final = ("decode", "tokenize", "queue", "compute", "encode")
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -109,6 +111,9 @@ class Metrics:
         self.commit_works = Histogram(
             "embedrouter_commit_works", "Holds, settlements and other writes in one.", buckets=_SIZES, registry=registry
         )
+        lines = Counter("embedrouter_batch_lines", "Lines of batch jobs.", ["outcome"], registry=registry)
+        self.batch_lines = {outcome: lines.labels(outcome) for outcome in OUTCOMES}
+        self.last_answered = 0.0  # time.monotonic()
         self.in_flight = 0  # a plain number, read when it is scraped: it changes twice a request
         self.watch("requests_in_flight", "Embeddings requests being served.", lambda: self.in_flight)
         info = Gauge("embedrouter_build_info", "What runs here; always 1.", [*build, "python"], registry=registry)
@@ -120,6 +125,7 @@ class Metrics:
         if series is None:
             series = self._requests_by_status["500"]
         series.inc()
+        self.last_answered = time.monotonic()
         self.duration.observe(seconds)
 
     def embedded(self, inputs: int, tokens: int, truncated: int, windows: int) -> None:

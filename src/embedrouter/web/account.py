@@ -3,27 +3,27 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from litestar import Request, Response, Router, get, post
-from litestar.di import Provide
+from litestar import Request, Response, get, post
 
 from embedrouter.accounts.passwords import SHORTEST
 from embedrouter.accounts.sessions import SignedIn
 from embedrouter.accounts.users import Role, UserChange
-from embedrouter.entrance import ADMIN, PUBLIC, SESSION, Entrance, guard, signed_in
+from embedrouter.entrance import ADMIN, SESSION, Entrance
 from embedrouter.errors import EmbedRouterError, InvalidRequestError
 from embedrouter.ledger.book import now
-from embedrouter.web import entry
-from embedrouter.web.layout import HOME, on_error, page, read_form, see_other, style
+from embedrouter.web.forms import read_form, see_other
+from embedrouter.web.layout import page
 
 AnyRequest = Request[Any, Any, Any]
 
+_HERE: Final = "/account"
 _ROLES: Final[dict[str, Role]] = {"admin": "admin", "member": "member"}
 
 
 @get("/account", opt=SESSION)
-async def account(entrance: Entrance, signed_in: SignedIn) -> Response[str]:
+async def account(request: AnyRequest, entrance: Entrance, signed_in: SignedIn) -> Response[str]:
     """The page."""
-    return await _page(entrance, signed_in)
+    return await _page(request, entrance, signed_in)
 
 
 @post("/account/password", opt=SESSION)
@@ -34,22 +34,24 @@ async def change_password(request: AnyRequest, entrance: Entrance, signed_in: Si
     try:
         await entrance.reception.change_password(signed_in, current, new, entrance.origin(request))
     except EmbedRouterError as error:
-        return await _page(entrance, signed_in, error=error)
-    return await _page(entrance, signed_in, done="Your password is changed, and you are signed out everywhere else.")
+        return await _page(request, entrance, signed_in, error=error)
+    return await _page(
+        request, entrance, signed_in, done="Your password is changed, and you are signed out everywhere else."
+    )
 
 
 @post("/account/sessions", opt=SESSION)
 async def end_other_sessions(entrance: Entrance, signed_in: SignedIn) -> Response[Any]:
     """End all my sessions but this one."""
     await entrance.reception.end_others(signed_in)
-    return see_other(HOME)
+    return see_other(_HERE)
 
 
 @post("/account/sessions/{id_:str}", opt=SESSION)
 async def end_session(entrance: Entrance, signed_in: SignedIn, id_: str) -> Response[Any]:
     """End one of my sessions."""
     await entrance.reception.end_session(signed_in.user, id_)
-    return see_other(HOME)
+    return see_other(_HERE)
 
 
 @post("/account/invites", opt=ADMIN)
@@ -59,7 +61,7 @@ async def invite(request: AnyRequest, entrance: Entrance, signed_in: SignedIn) -
     if role is None:
         raise InvalidRequestError("role: expected admin or member")
     link = await entrance.reception.invite(role, signed_in.user)
-    return await _page(entrance, signed_in, link=f"{entrance.address}/setup?token={link.token}")
+    return await _page(request, entrance, signed_in, link=f"{entrance.address}/setup?token={link.token}")
 
 
 @post("/account/users/{id_:str}", opt=ADMIN)
@@ -80,43 +82,12 @@ async def change_user(request: AnyRequest, entrance: Entrance, signed_in: Signed
         else:
             raise InvalidRequestError("action: expected disable, enable, promote, demote or delete")
     except EmbedRouterError as error:
-        return await _page(entrance, signed_in, error=error)
-    return see_other(HOME)
-
-
-@get("/assets/style.css", opt=PUBLIC)
-async def style_sheet() -> Response[bytes]:
-    """How it all looks."""
-    headers = {"Cache-Control": "max-age=300", "X-Content-Type-Options": "nosniff"}
-    return Response(style(), media_type="text/css", headers=headers)
-
-
-def web_routes() -> Router:
-    """All pages, closed to who is not signed in unless a route says otherwise."""
-    return Router(
-        "/",
-        route_handlers=[
-            entry.login_page,
-            entry.log_in,
-            entry.log_out,
-            entry.setup_page,
-            entry.set_up,
-            account,
-            change_password,
-            end_other_sessions,
-            end_session,
-            invite,
-            change_user,
-            style_sheet,
-        ],
-        guards=[guard],
-        dependencies={"signed_in": Provide(signed_in, sync_to_thread=False)},
-        exception_handlers={EmbedRouterError: on_error},
-        include_in_schema=False,
-    )
+        return await _page(request, entrance, signed_in, error=error)
+    return see_other(_HERE)
 
 
 async def _page(
+    request: AnyRequest,
     entrance: Entrance,
     me: SignedIn,
     *,
@@ -133,4 +104,4 @@ async def _page(
         "link": link,
         "shortest": SHORTEST,
     }
-    return page("account.html", model, error=error)
+    return page(request, "account.html", model, error=error)

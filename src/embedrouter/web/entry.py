@@ -8,7 +8,9 @@ from embedrouter.accounts.invites import Invite
 from embedrouter.accounts.passwords import SHORTEST
 from embedrouter.entrance import PUBLIC, Entrance
 from embedrouter.errors import EmbedRouterError, NotFoundError
-from embedrouter.web.layout import HOME, own_path, page, read_form, see_other
+from embedrouter.web.forms import own_path, read_form, see_other
+from embedrouter.web.frame import HOME
+from embedrouter.web.layout import page
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -19,7 +21,7 @@ async def login_page(request: AnyRequest, entrance: Entrance) -> Response[Any]:
     target = own_path(request.query_params.get("next"))
     if await entrance.signed_in(request) is not None:
         return see_other(target)
-    return _login_page("", target)
+    return _login_page(request, "", target)
 
 
 @post("/login", opt=PUBLIC)
@@ -30,7 +32,7 @@ async def log_in(request: AnyRequest, entrance: Entrance) -> Response[Any]:
     try:
         opened = await entrance.reception.sign_in(email, form.get("password", ""), entrance.origin(request))
     except EmbedRouterError as error:
-        return _login_page(email[:320], target, error)
+        return _login_page(request, email[:320], target, error)
     if (before := await entrance.signed_in(request)) is not None:
         await entrance.reception.end_session(before.user, before.session.id)
     return see_other(target, [entrance.cookie(request, opened.token)])
@@ -49,7 +51,7 @@ async def log_out(request: AnyRequest, entrance: Entrance) -> Response[Any]:
 async def setup_page(request: AnyRequest, entrance: Entrance) -> Response[Any]:
     """The form for a new user, if the link is good."""
     token = request.query_params.get("token") or ""
-    return _setup_page(token, await entrance.reception.invitation(token), {})
+    return _setup_page(request, token, await entrance.reception.invitation(token), {})
 
 
 @post("/setup", opt=PUBLIC)
@@ -65,25 +67,24 @@ async def set_up(request: AnyRequest, entrance: Entrance) -> Response[Any]:
     except NotFoundError:
         raise
     except EmbedRouterError as error:
-        return _setup_page(token, invite, form, error)
+        return _setup_page(request, token, invite, form, error)
     return see_other(HOME, [entrance.cookie(request, opened.token)])
 
 
-def _login_page(email: str, target: str, error: EmbedRouterError | None = None) -> Response[str]:
-    model = {"title": "Sign in", "signed_in": None, "email": email, "next": target}
-    return page("login.html", model, error=error)
+def _login_page(request: AnyRequest, email: str, target: str, error: EmbedRouterError | None = None) -> Response[str]:
+    model = {"title": "Sign in", "email": email, "next": target}
+    return page(request, "login.html", model, error=error)
 
 
 def _setup_page(
-    token: str, invite: Invite, form: dict[str, str], error: EmbedRouterError | None = None
+    request: AnyRequest, token: str, invite: Invite, form: dict[str, str], error: EmbedRouterError | None = None
 ) -> Response[str]:
     model = {
         "title": "Set up" if invite.purpose == "setup" else "Welcome",
-        "signed_in": None,
         "token": token,
         "invite": invite,
         "email": form.get("email", "")[:320],
         "name": form.get("name", "")[:200],
         "shortest": SHORTEST,
     }
-    return page("setup.html", model, error=error)
+    return page(request, "setup.html", model, error=error)

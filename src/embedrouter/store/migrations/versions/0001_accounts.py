@@ -147,6 +147,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint(
             "bucket", "key_id", "workspace_id", "model_permaslug", "endpoint", "app_id", "public", name=op.f("pk_usage")
         ),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "users",

@@ -1,0 +1,1 @@
+"""What clients send, as typed structs, and the gateway's request made of it."""

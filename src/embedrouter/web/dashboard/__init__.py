@@ -1,0 +1,1 @@
+"""Pages of who is signed in: what he may see of keys, usage and settings, and what he may change."""

@@ -1,0 +1,1 @@
+"""The list of models, and a page a model."""

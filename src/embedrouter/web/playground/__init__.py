@@ -1,0 +1,1 @@
+"""/playground: embed texts and look at them."""

@@ -1,0 +1,3 @@
+from fault.conftest import bank
+
+__all__ = ["bank"]
