@@ -27,7 +27,7 @@ from embedrouter.ledger.attempts import Attempt, attempts_json
 from embedrouter.ledger.book import now
 from embedrouter.ledger.credits import ACCOUNT
 from embedrouter.ledger.generations import Generation, Settlement
-from embedrouter.ledger.holds import Payer
+from embedrouter.ledger.payer import Payer
 from embedrouter.store import Database, Writer
 from embedrouter.store.migrate import migrate
 from servers import EMBEDROUTER, Server, raise_on_sigterm, start_embedrouter

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from client import embed_all
 from common import announce, machine, model_folder, save, table
+from retrieval import load_scifact, ndcg
 from servers import EMBEDROUTER, raise_on_sigterm, start_embedrouter
 from texts import add_data_argument
 
@@ -60,21 +61,11 @@ def scifact_windows(embed: Embed, data: Path) -> list[Score]:
 
 def retrieval(embed: Embed, data: Path, *, truncate: bool | None) -> float:
     """nDCG@10 x100 of the claims of SciFact over its abstracts."""
-    folder = data / "retrieval" / "scifact"
-    with gzip.open(folder / "corpus.jsonl.gz", "rt", encoding="utf-8") as lines:
-        documents = [json.loads(line) for line in lines]
-    with (folder / "queries.jsonl").open(encoding="utf-8") as lines:
-        queries = [json.loads(line) for line in lines]
-    relevant: dict[str, dict[str, int]] = {}
-    with (folder / "qrels.tsv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file, delimiter="\t"):
-            relevant.setdefault(row["query-id"], {})[row["corpus-id"]] = int(row["score"])
-    names = [document["_id"] for document in documents]
-    contents = [f"{document['title']} {document['text']}".strip() for document in documents]
-    asked = embed([query["text"] for query in queries], truncate)
-    similarity = asked @ embed(contents, truncate).T
-    gains = [ndcg(row, names, relevant[query["_id"]]) for row, query in zip(similarity, queries, strict=True)]
-    return 100 * float(np.mean(gains))
+    found = load_scifact(data)
+    similarity = embed(list(found.queries), truncate) @ embed(list(found.contents), truncate).T
+    order = np.argsort(-similarity, axis=1, kind="stable")[:, :10]
+    ranked = [[found.names[one] for one in row] for row in order]
+    return 100 * float(np.mean([ndcg(*one) for one in zip(ranked, found.relevant, strict=True)]))
 
 
 def golden(embed: Embed, data: Path) -> list[Score]:
@@ -104,14 +95,6 @@ def ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     mean: NDArray[np.float64] = np.cumsum(counts) - (counts + 1) / 2
     return mean[inverse]
-
-
-def ndcg(similarity: Vectors, names: list[str], relevant: dict[str, int], at: int = 10) -> float:
-    discounts = 1 / np.log2(np.arange(2, at + 2))
-    best = np.argsort(-similarity, kind="stable")[:at]
-    gain = np.array([relevant.get(names[i], 0) for i in best])
-    ideal = np.array(sorted(relevant.values(), reverse=True)[:at])
-    return float((gain * discounts).sum() / (ideal * discounts[: len(ideal)]).sum())
 
 
 PARTS: dict[str, Callable[[Embed, Path], list[Score]]] = {

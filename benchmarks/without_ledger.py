@@ -9,8 +9,10 @@ from unittest.mock import patch
 
 from embedrouter.cli import main
 from embedrouter.ledger.book import Ledger
+from embedrouter.ledger.claims import Amount
 from embedrouter.ledger.generations import Settlement
-from embedrouter.ledger.holds import Hold, Payer
+from embedrouter.ledger.holds import Hold
+from embedrouter.ledger.payer import Payer
 
 T = TypeVar("T")
 
@@ -18,8 +20,8 @@ T = TypeVar("T")
 class NoLedger(Ledger):
     """Takes everything and does nothing."""
 
-    async def hold(self, payer: Payer, generation_id: str, amount_pico: int, tokens: int, at: int) -> Hold:
-        return Hold(generation_id, self.instance.id, payer, (), amount_pico, tokens, at)
+    async def hold(self, payer: Payer, generation_id: str, amount: Amount, tokens: int, at: int) -> Hold:
+        return Hold(generation_id, self.instance.id, payer, (), amount, tokens, at)
 
     async def settle(self, settlement: Settlement, meanwhile: Callable[[], Awaitable[T]]) -> T:
         return await meanwhile()
