@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from embedrouter.batches.calls import wait_before_again
+from embedrouter.batches.calls import Failing, wait_before_again
 from embedrouter.batches.gate import Gate, Width, pace
 from embedrouter.errors import (
     EmbedRouterError,
@@ -18,26 +18,35 @@ from embedrouter.errors import (
 from embedrouter.telemetry.metrics import Metrics
 
 
+def _often(tries: int) -> Failing:
+    """Beside lines that succeed."""
+    return Failing(tries, 4.0, others_succeed=True)
+
+
 @pytest.mark.parametrize(
-    ("error", "tries", "wait"),
+    ("error", "failing", "wait"),
     [
-        (InvalidRequestError("x"), 1, None),
-        (PaymentRequiredError("x"), 1, None),
-        (EmbedRouterError("x"), 1, None),
-        (OverloadedError("x"), 1, 0.25),
-        (OverloadedError("x", retry_after=7), 1, 7.0),
-        (RateLimitExceededError("x", retry_after=300), 2, 30.0),
-        (RateLimitExceededError("x", retry_after=1), 1_000_000, 30.0),
-        (RateLimitExceededError("no waiting helps"), 1, None),
-        (ProviderUnavailableError("x"), 3, 1.0),
-        (ProviderUnavailableError("x"), 5, None),
-        (ProviderTimeoutError("x"), 5, None),
+        (InvalidRequestError("x"), _often(1), None),
+        (PaymentRequiredError("x"), _often(1), None),
+        (EmbedRouterError("x"), _often(1), None),
+        (OverloadedError("x"), _often(1), 0.25),
+        (OverloadedError("x", retry_after=7), _often(1), 7.0),
+        (RateLimitExceededError("x", retry_after=300), _often(2), 30.0),
+        (RateLimitExceededError("x", retry_after=1), _often(1_000_000), 30.0),
+        (RateLimitExceededError("no waiting helps"), _often(1), None),
+        (ProviderUnavailableError("x"), _often(3), 1.0),
+        (ProviderUnavailableError("x"), _often(5), None),
+        (ProviderUnavailableError("x"), Failing(5, 4.0, others_succeed=False), 4.0),
+        (ProviderUnavailableError("x"), Failing(20, 299.0, others_succeed=False), 30.0),
+        (ProviderUnavailableError("x"), Failing(20, 300.0, others_succeed=False), None),
+        (ProviderUnavailableError("x"), Failing(1, 300.0, others_succeed=False), 0.25),
+        (ProviderTimeoutError("x"), _often(5), None),
     ],
 )
 def test_what_may_pass_is_waited_for_and_what_will_not_is_not(
-    error: EmbedRouterError, tries: int, wait: float | None
+    error: EmbedRouterError, failing: Failing, wait: float | None
 ) -> None:
-    assert wait_before_again(error, tries) == wait
+    assert wait_before_again(error, failing) == wait
 
 
 def test_few_lines_are_under_way_beside_requests_and_many_without() -> None:

@@ -1,6 +1,7 @@
 """Batches worked off by real servers: every line once, whatever happens to the process."""
 
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +19,28 @@ from embedrouter.batches.shift import AGENT
 from embedrouter.store.tables import generations
 from fault.bank import POOR_KEY, Bank
 from server import KEY, MODEL, PICO_PER_TOKEN, Server, eventually, sentences, serving
+from upstream import Upstream
 
 _SLOW_KEY = "sk-er-v1-" + "510a" * 16
+_CATALOG = """
+[[providers]]
+slug = "remote"
+wire = "openai"
+base_url = "{url}"
+allow_private = true
+needs_credential = false
+
+[[models]]
+slug = "test/remote"
+dimensions = 384
+context_length = 8192
+
+[[endpoints]]
+model = "test/remote"
+provider = "remote"
+upstream_model = "remote"
+price_per_million = "1"
+"""
 _HALF = PICO_PER_TOKEN // 2
 _POOR = 40 * _HALF + 1  # tokens; no multiple of a price
 
@@ -147,6 +168,31 @@ def test_what_is_held_for_a_line_is_its_half_price(tmp_path: Path) -> None:
         ended = _ended(bank, job)
     assert (ended.completed, ended.cost_pico) == (1, 3 * _HALF)
     bank.close()
+
+
+def test_a_small_batch_outlives_an_outage_of_its_provider_and_a_line_that_always_fails_does_not(tmp_path: Path) -> None:
+    with Upstream() as upstream:
+        catalog = tmp_path / "catalog.toml"
+        catalog.write_text(_CATALOG.format(url=upstream.url))
+        bank = Bank(f"sqlite:///{tmp_path / 'embedrouter.db'}")
+        bank.endow()
+        asked: list[float] = []
+
+        def away(_: int) -> str:
+            asked.append(time.monotonic())
+            return "ok" if asked[-1] > asked[0] + 8 else "500"  # by then, five tries are over
+
+        upstream.policy = away
+        with serving(tmp_path / "server", database_url=bank.url, catalog=catalog):
+            small = make_job(bank.database, [{"input": "a"}, {"input": "b"}], model="test/remote")
+            ended = _ended(bank, small)
+            assert (ended.status, ended.completed, ended.failed) == ("completed", 2, 0)
+            upstream.policy = lambda n: "500" if "poison" in str(upstream.seen[n].asked) else "slow:0.05"
+            bodies = [{"input": "poison" if n == 3 else f"text {n}"} for n in range(2000)]
+            large = make_job(bank.database, bodies, model="test/remote")
+            eventually(lambda: lines_of(bank.database, large)[3].status == "failed", 60)
+            assert lines_of(bank.database, large)[3].status_code == 502
+        bank.close()
 
 
 def test_a_batch_goes_on_where_a_killed_process_left_it(bank: Bank, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple, TypeVar
 import numpy as np
 
 from embedrouter.accounts.caller import Caller
-from embedrouter.batches.calls import LineCall, Reader, error_json, reason_json, wait_before_again
+from embedrouter.batches.calls import Failing, LineCall, Reader, error_json, reason_json, wait_before_again
 from embedrouter.batches.gate import Gate, Width, pace
 from embedrouter.batches.job import Job, JobError, Status
 from embedrouter.batches.leases import End, end
@@ -82,6 +82,7 @@ class Shift:
         self._width = float(WORKERS)  # lines under way: fewer when limits refuse
         self._window = Gate(lambda: Width(max(1, int(self._width)), _ANY))
         self._resume_at = 0.0  # time.monotonic()
+        self._done_at = -math.inf  # the same, of the line that was done last
         self._refused_at = -math.inf  # the same, of what is tried again
         self._refused_by: HeldBack = "provider"
 
@@ -148,12 +149,16 @@ class Shift:
     async def _do(self, line: Line) -> None:
         """One line, as often as it takes; it stays waiting where the job is over first."""
         tries, size, metrics = 0, len(line.body), self._desk.context.metrics
+        failed_first = failed_before = math.inf
         while not self._is_over():
             error = await self._tried(line, size)
             if error is None:
                 return
-            tries += 1
-            wait = wait_before_again(error, tries)
+            tries, at = tries + 1, time.monotonic()
+            failed_first = min(failed_first, at)
+            failing = Failing(tries, at - failed_first, others_succeed=self._done_at > failed_before)
+            failed_before = at
+            wait = wait_before_again(error, failing)
             if wait is None:
                 await self._fail([line.number], error.status, error_json(error))
                 return
@@ -182,6 +187,7 @@ class Shift:
             return EmbedRouterError("unforeseen")
         finally:
             self._window.leave(size)
+        self._done_at = time.monotonic()
         self._width = min(float(WORKERS), self._width + 0.25)
         return None
 
