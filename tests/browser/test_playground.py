@@ -278,13 +278,13 @@ def test_embedding_waits_where_the_server_asks_for_it_and_can_be_given_up(mine: 
     def refuse_once(route: Route) -> None:
         asked.append(route.request.url)
         if len(asked) == 1:
-            route.fulfill(status=429, headers={"Retry-After": "1"}, json={"error": {"message": "slowly"}})
+            route.fulfill(status=429, headers={"Retry-After": "3"}, json={"error": {"message": "slowly"}})
         else:
             route.continue_()
 
     mine.route("**/api/internal/embeddings", refuse_once)
     mine.get_by_role("button", name="Embed").click()
-    expect(mine.locator("[data-count]")).to_have_text("The server asks to wait 1 s")
+    expect(mine.locator("[data-count]")).to_have_text("The server asks to wait 3 s")
     expect(mine.locator("[data-stats]")).to_be_visible()
     assert len(asked) == 2
     mine.unroute("**/api/internal/embeddings")
