@@ -62,6 +62,11 @@ def _filled(context: Context, job: Job) -> Job:
     return asyncio.run(fill(job, context.database, context.writer, context.gateway))
 
 
+def test_a_byte_order_mark_before_the_first_line_is_none_of_its_characters(context: Context) -> None:
+    filled = _filled(context, _job(context, b"\xef\xbb\xbf" + _line(0) + b"\n" + _line(1)))
+    assert (filled.status, filled.total, filled.error) == ("in_progress", 2, None)
+
+
 def test_a_batch_that_was_broken_off_goes_on_where_it_was(context: Context) -> None:
     job = _job(context, b"\r\n\n".join(map(_line, range(1_200))) + b"\n")
     some = [NewLine(f"c{number}", json.dumps({"model": MODEL, "input": "x"}).encode()) for number in range(500)]

@@ -4,6 +4,7 @@ It may be broken off at any moment and called again: it goes on after the lines 
 """
 
 import asyncio
+from codecs import BOM_UTF8
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Final, NamedTuple
 
@@ -86,6 +87,8 @@ async def _lines(job: Job, database: Database) -> AsyncIterator[Sequence[bytes]]
     while (part := await database.read(lambda connection: files.read_part(connection, file_id, number))) is not None:  # noqa: B023
         number += 1
         size += len(part)
+        if number == 1:
+            part = part.removeprefix(BOM_UTF8)  # which some editors write
         *whole, rest = (rest + part).split(b"\n")
         if len(rest) > _LONGEST_LINE:
             raise LineProblem("too_large", f"a line of the file is longer than {_LONGEST_LINE >> 20} MiB")
