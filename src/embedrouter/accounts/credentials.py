@@ -20,6 +20,7 @@ from embedrouter.store.tables import api_keys, credentials, workspaces
 log = logging.getLogger(__name__)
 
 REVISION: Final = "credentials"  # in `marks`
+_TOTAL: Final = select(func.count()).select_from(credentials)
 
 Region = Literal["global", "europe", "us"]
 
@@ -182,7 +183,7 @@ def revision(connection: Connection) -> int:
 
 def total(connection: Connection) -> int:
     """How many rows: a workspace that is deleted takes its own with it, and tells no revision."""
-    return int(connection.execute(select(func.count()).select_from(credentials)).scalar_one())
+    return int(connection.execute(_TOTAL).scalar_one())
 
 
 def no_such() -> NotFoundError:

@@ -2,13 +2,16 @@
 
 from typing import Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from embedrouter.store import Batch
 from embedrouter.store.tables import marks
 
 RULES: Final = "rules_revision"  # guardrails and who has them
 PRESETS: Final = "presets"
+
+# Built once: each process asks several times a second, and building it costs ten times what SQLite's answer does.
+_VALUE: Final = select(func.coalesce(func.max(marks.c.value), 0)).where(marks.c.name == bindparam("name"))
 
 
 def grow(batch: Batch, name: str) -> int:
@@ -20,6 +23,4 @@ def grow(batch: Batch, name: str) -> int:
 
 def value(connection: Connection, name: str) -> int:
     """0 before the first change."""
-    return int(
-        connection.execute(select(func.coalesce(func.max(marks.c.value), 0)).where(marks.c.name == name)).scalar_one()
-    )
+    return int(connection.execute(_VALUE, {"name": name}).scalar_one())

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, select
 
@@ -15,6 +15,10 @@ from embedrouter.errors import OverloadedError
 from embedrouter.periods import Period
 from embedrouter.store import Database
 from embedrouter.store.tables import budgets, workspaces
+
+# Built once, as those of marks.py.
+_BUDGETS: Final = select(budgets.c.workspace_id, budgets.c.period).order_by(budgets.c.period)
+_WORKSPACES: Final = select(workspaces.c.id, workspaces.c.in_rankings, workspaces.c.settings)
 
 
 class Workspace(NamedTuple):
@@ -109,9 +113,8 @@ class KeyRing:
 
     def _changes(self, connection: Connection) -> tuple[list[ApiKey], dict[str, Workspace], _Rules]:
         limited: dict[str, list[Period]] = {}
-        for row in connection.execute(select(budgets.c.workspace_id, budgets.c.period).order_by(budgets.c.period)):
+        for row in connection.execute(_BUDGETS):
             limited.setdefault(row.workspace_id, []).append(row.period)
-        query = select(workspaces.c.id, workspaces.c.in_rankings, workspaces.c.settings)
         found = {
             row.id: Workspace(
                 row.id,
@@ -119,7 +122,7 @@ class KeyRing:
                 tuple(limited.get(row.id, ())),
                 preferences_of(row.settings).default_provider_sort,
             )
-            for row in connection.execute(query)
+            for row in connection.execute(_WORKSPACES)
         }
         revision = marks.value(connection, marks.RULES)
         rules = self._rules

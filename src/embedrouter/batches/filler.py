@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, or_, select, update
 from sqlalchemy.sql import ColumnElement
 
 from embedrouter.batches.filling import fill
@@ -127,13 +127,15 @@ def _take(batch: Batch, wanted: Taken) -> Job | None:
 
 
 def _anything(connection: Connection) -> bool:
-    query = select(batches.c.id).where(_waits(), _free(now())).limit(1)
-    return connection.execute(query).first() is not None
+    return connection.execute(_ANYTHING, {"at": now()}).first() is not None
 
 
 def _waits() -> ColumnElement[bool]:
     return and_(batches.c.status == "validating", batches.c.form == "openai")
 
 
-def _free(at: int) -> ColumnElement[bool]:
+def _free(at: int | ColumnElement[int]) -> ColumnElement[bool]:
     return or_(batches.c.lease_until.is_(None), batches.c.lease_until < at)
+
+
+_ANYTHING: Final = select(batches.c.id).where(_waits(), _free(bindparam("at"))).limit(1)  # built once

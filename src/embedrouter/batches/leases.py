@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, or_, select, update
 from sqlalchemy.sql import ColumnElement
 
 from embedrouter.batches.job import Job, JobError, Status
@@ -47,7 +47,8 @@ class End(NamedTuple):
 
 def is_anything_free(connection: Connection, at: int, but: tuple[int, ...] = ()) -> bool:
     """Whether a job waits for a process. at: now, in microseconds, about; but: as in Wish."""
-    return connection.execute(select(batches.c.id).where(_free(at, but)).limit(1)).first() is not None
+    query = _anything_free(but) if but else _ANYTHING
+    return connection.execute(query, {"at": at}).first() is not None
 
 
 def lease(batch: Batch, wishes: Sequence[Wish]) -> Sequence[Sequence[Job]]:
@@ -85,10 +86,17 @@ def fail_abandoned(batch: Batch, times: Sequence[int]) -> Sequence[int]:
     return answers
 
 
-def _free(at: int, but: tuple[int, ...]) -> ColumnElement[bool]:
+def _free(at: int | ColumnElement[int], but: tuple[int, ...]) -> ColumnElement[bool]:
     nobody = or_(batches.c.lease_until.is_(None), batches.c.lease_until < at)
     free = and_(batches.c.status.in_(_WORKED_ON), nobody)
     return and_(free, or_(batches.c.key_id.not_in(but), batches.c.status == "cancelling")) if but else free
+
+
+def _anything_free(but: tuple[int, ...]) -> Select[tuple[str]]:
+    return select(batches.c.id).where(_free(bindparam("at"), but)).limit(1)
+
+
+_ANYTHING: Final = _anything_free(())  # built once, as every process asks twice a second
 
 
 def _lease(batch: Batch, wish: Wish) -> Sequence[Job]:

@@ -9,8 +9,8 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple, TypeVar
 
-from sqlalchemy import delete, func, select
-from sqlalchemy.sql import ColumnElement
+from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy.sql.dml import ReturningDelete
 
 from embedrouter.errors import (
     EmbedRouterError,
@@ -26,6 +26,7 @@ from embedrouter.ledger.headroom import Expected, Headroom
 from embedrouter.ledger.holds import Hold, Room
 from embedrouter.ledger.payer import Payer
 from embedrouter.store import Batch, Database, Writer
+from embedrouter.store.statement import Into, Statement
 from embedrouter.store.tables import holds as holds_table
 from embedrouter.store.tables import instances
 
@@ -252,27 +253,38 @@ def _settle_again(batch: Batch, settlements: Sequence[Settlement]) -> Sequence[R
     return generations.settle(batch._replace(again=True), settlements)
 
 
+def _sign_on(into: Into) -> Any:
+    added = into(instances)
+    return added.on_conflict_do_update(index_elements=[instances.c.id], set_={"seen_at": added.excluded.seen_at})
+
+
+# Every second, for ever: built once, as building them costs several times what the database does for them.
+_SIGN_ON: Final = Statement(_sign_on)
+_DEAD: Final = delete(instances).where(instances.c.seen_at < bindparam("before")).returning(instances.c.id)
+_RELEASED: Final = (holds_table.c.claims, holds_table.c.amount_pico, holds_table.c.byok_pico)
+_LEFT_BEHIND: Final = (
+    delete(holds_table).where(holds_table.c.instance_id.not_in(select(instances.c.id))).returning(*_RELEASED)
+)
+_LIVING: Final = select(func.count()).select_from(instances)
+
+
 def _beat(batch: Batch, living: Sequence[Instance]) -> Sequence[int]:
     """How many processes live."""
     at = batch.database.now(batch.connection)
-    added = batch.database.insert(instances)
-    seen = added.on_conflict_do_update(index_elements=[instances.c.id], set_={"seen_at": at})
-    batch.connection.execute(seen, [{**instance._asdict(), "seen_at": at} for instance in living])
-    dead = delete(instances).where(instances.c.seen_at < at - DEAD_AFTER).returning(instances.c.id)
-    for instance_id in batch.connection.execute(dead).scalars():
+    _SIGN_ON.run(batch, [{**instance._asdict(), "seen_at": at} for instance in living])
+    for instance_id in batch.connection.execute(_DEAD, {"before": at - DEAD_AFTER}).scalars():
         log.warning("process %s is gone: releasing what it held", instance_id)
     # Also of one that was thought dead, went on, and died before its next sign of life.
-    _release(batch, holds_table.c.instance_id.not_in(select(instances.c.id)))
-    return [batch.connection.execute(select(func.count()).select_from(instances)).scalar_one()] * len(living)
+    _release(batch, _LEFT_BEHIND)
+    return [batch.connection.execute(_LIVING).scalar_one()] * len(living)
 
 
 def _sign_off(batch: Batch, ids: Sequence[str]) -> Sequence[None]:
-    _release(batch, holds_table.c.instance_id.in_(ids))
+    _release(batch, delete(holds_table).where(holds_table.c.instance_id.in_(ids)).returning(*_RELEASED))
     batch.connection.execute(delete(instances).where(instances.c.id.in_(ids)))
     return [None] * len(ids)
 
 
-def _release(batch: Batch, which: ColumnElement[bool]) -> None:
-    told = (holds_table.c.claims, holds_table.c.amount_pico, holds_table.c.byok_pico)
-    gone = batch.connection.execute(delete(holds_table).where(which).returning(*told))
+def _release(batch: Batch, removal: ReturningDelete[Any]) -> None:
+    gone = batch.connection.execute(removal)
     holds.free(batch, [(claims, Amount(*amount)) for claims, *amount in gone])

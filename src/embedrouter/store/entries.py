@@ -15,6 +15,8 @@ from embedrouter.store.session import Batch
 from embedrouter.store.tables import catalog_entries, marks
 
 REVISION: Final = "catalog_revision"  # in `marks`
+# Built once: each process asks twice a second.
+_REVISION: Final = select(func.coalesce(func.max(marks.c.value), 0)).where(marks.c.name == REVISION)
 
 
 class Row(NamedTuple):
@@ -66,8 +68,7 @@ def snapshot(connection: Connection) -> Snapshot:
 
 def revision(connection: Connection) -> int:
     """Grows with every change."""
-    query = select(func.coalesce(func.max(marks.c.value), 0)).where(marks.c.name == REVISION)
-    return int(connection.execute(query).scalar_one())
+    return int(connection.execute(_REVISION).scalar_one())
 
 
 def _edit(batch: Batch, wanted: Edit) -> Snapshot | Exception:
