@@ -24,7 +24,7 @@ _QUIET = (
 )
 _OPEN_DETAILS = "document.querySelectorAll('main details').forEach(one => { one.open = true; })"
 _SETTLED = """() => !document.querySelector("[data-island]:not([data-mounted]), .htmx-request")
-  && !document.getAnimations().length"""
+  && !document.getAnimations().length && [...document.images].every(one => one.complete || one.loading === "lazy")"""
 # Axe takes longer than all the rest: each theme at one width, each width in one theme.
 _WORTH_AXE = """matchMedia("(prefers-color-scheme: dark)").matches === (innerWidth < 800)"""
 _RUN_AXE = """async () => {
